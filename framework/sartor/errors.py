@@ -1,0 +1,114 @@
+"""Every error that Sartor raises on purpose, as one tree.
+
+::
+
+    SartorError                 anything below; carries what, where and the remedy
+    ├── UsageError              the caller or a file is wrong: the command line exits with 2
+    │   ├── SpecError           a YAML file: unknown key, wrong type, missing value
+    │   ├── TemplateError       a template that is unknown, broken or lacks a value
+    │   ├── NamingError          a tenant, bot or conversation name that cannot be one
+    │   ├── PluginError         a plugin that is unknown, fails to load or implements a hook wrongly
+    │   └── KnowledgeError      a document or an index that cannot be used
+    └── RunError                something failed while working: the command line exits with 1
+        ├── ModelError          a model that is missing, broken, out of reach or failed in the middle
+        ├── StoreError          the state database: unreachable, locked, full, of a later version
+        ├── BusyError           a directory or a resource that another process holds
+        └── TurnError           a turn that could not be finished
+            ├── TurnTimeout     its deadline passed
+            └── TurnCancelled   its caller went away
+
+A refusal by a policy is no error but an outcome of the turn: see `sartor.policy.Verdict`.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BusyError",
+    "KnowledgeError",
+    "ModelError",
+    "NamingError",
+    "PluginError",
+    "RunError",
+    "SartorError",
+    "SpecError",
+    "StoreError",
+    "TemplateError",
+    "TurnCancelled",
+    "TurnError",
+    "TurnTimeout",
+    "UsageError",
+]
+
+
+class SartorError(Exception):
+    """What is wrong, where, and what to do about it.
+
+    `what` is one sentence about the thing; `where` is a place such as ``tenants/acme/support/bot.yaml:7``;
+    `remedy` is what the reader can do. `str()` joins the three.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  {self.remedy}" if self.remedy else text
+
+
+class UsageError(SartorError):
+    """The caller, or a file that the caller wrote, is wrong."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A YAML file that cannot be read, or says something that the specification does not know."""
+
+
+class TemplateError(UsageError):
+    """A template that is unknown, broken, or was given a wrong or missing value."""
+
+
+class NamingError(UsageError):
+    """A name of a tenant, bot, user or conversation that cannot be one, or that nobody has."""
+
+
+class PluginError(UsageError):
+    """A plugin that is unknown, raises while loading, or implements a hook wrongly."""
+
+
+class KnowledgeError(UsageError):
+    """A document that cannot be read, or an index that cannot be used."""
+
+
+class RunError(SartorError):
+    """Something failed while working, though nobody's input was wrong."""
+
+
+class ModelError(RunError):
+    """A model that is missing, broken or out of reach, or that failed in the middle of a turn."""
+
+
+class StoreError(RunError):
+    """The state database cannot be reached, is locked, is full, or was written by a later version."""
+
+
+class BusyError(RunError):
+    """A directory or another resource that a different process holds."""
+
+
+class TurnError(RunError):
+    """A turn that could not be finished."""
+
+
+class TurnTimeout(TurnError):
+    """The deadline of the turn passed."""
+
+
+class TurnCancelled(TurnError):
+    """The caller of the turn went away."""

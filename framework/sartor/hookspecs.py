@@ -1,0 +1,80 @@
+"""The plugin contract: every hook, in the order in which a project comes to life and a turn runs.
+
+A plugin is a class behind an entry point of the group ``sartor.plugins`` (or the one class of a file in the
+project's `plugins/` folder) that derives from `sartor.Plugin` and marks the hooks that it implements with
+`@sartor.hookimpl`. Hooks are plain functions: they are called once, when a project or a bot is built, and
+return objects whose own methods are async. An implementation names only the arguments that it needs.
+
+Nothing is imported here at run time but pluggy, so a plugin may import this module freely.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.tools import BaseTool
+
+    from sartor.policy import Policy
+    from sartor.retrieval import Index, Reader, Retriever
+    from sartor.tool import Tool
+    from sartor.values import BotInfo
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("sartor")
+hookimpl = pluggy.HookimplMarker("sartor")
+
+
+# The project: called once for each plugin that `sartor.yaml` names in this place.
+
+
+@hookspec
+def sartor_model() -> BaseChatModel:  # type: ignore[empty-body]
+    """The model that bots speak with (``models: {NAME: {plugin: …}}`` in `sartor.yaml`).
+
+    Any LangChain chat model will do. One whose attribute `supports_choices` is true is given
+    `sartor.values.Choices` as the keyword argument `choices` for quotation. Constructors must be light: load
+    weights on the first call, or in `start()` if the object has one; `close()` is called at the end if it has
+    one.
+    """
+
+
+@hookspec
+def sartor_embeddings() -> Embeddings:  # type: ignore[empty-body]
+    """Vectors of texts (``embeddings: {plugin: …}`` in `sartor.yaml`)."""
+
+
+@hookspec
+def sartor_readers() -> Mapping[str, Reader]:  # type: ignore[empty-body]
+    """Readers of document files by suffix, such as ``{".md": read_markdown}`` (``readers: […]``)."""
+
+
+@hookspec
+def sartor_index(bot: BotInfo, embeddings: Embeddings | None) -> Index:  # type: ignore[empty-body]
+    """The search index over one bot's documents (``index: {plugin: …}`` in `sartor.yaml`)."""
+
+
+# A bot: called once for each plugin that the bot names, when the bot is built.
+
+
+@hookspec
+def sartor_retrievers(bot: BotInfo) -> Sequence[Retriever | BaseRetriever]:  # type: ignore[empty-body]
+    """Further sources of passages, asked beside the bot's own documents in every turn."""
+
+
+@hookspec
+def sartor_tools(bot: BotInfo) -> Sequence[Tool | BaseTool]:  # type: ignore[empty-body]
+    """Tools that the model of this bot may ask for."""
+
+
+@hookspec
+def sartor_policies(bot: BotInfo) -> Sequence[Policy]:  # type: ignore[empty-body]
+    """Policies that judge every turn of this bot, asked in the order in which the bot names their plugins."""

@@ -1,0 +1,38 @@
+"""The base class of plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from sartor.hookspecs import hookimpl
+
+__all__ = ["Plugin", "PluginSettings", "hookimpl"]
+
+
+class PluginSettings(BaseModel):
+    """Base of a plugin's settings: what stands under its name in a YAML file. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin:
+    """A class behind an entry point of the group ``sartor.plugins``.
+
+    Derive from it, declare `Settings`, mark hooks with `@hookimpl`. One object is made for each place that
+    names the plugin (a bot, or an entry of `sartor.yaml`), so nothing is shared between bots unless the
+    plugin shares it on purpose. The constructor must do no I/O.
+    """
+
+    Settings: ClassVar[type[PluginSettings]] = PluginSettings
+
+    name: str = ""
+    """The name under which it was loaded; set by the loader."""
+
+    def __init__(self, settings: PluginSettings, directory: Path) -> None:
+        """`settings` is an instance of `Settings`; relative paths in it count from `directory`, the folder of
+        the YAML file that names the plugin."""
+        self.settings = settings
+        self.directory = directory

@@ -1,0 +1,336 @@
+"""The values that a turn is made of: small, frozen, without behaviour of their own.
+
+Nothing here imports more than the standard library, so every other module and every plugin may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = [
+    "ArgumentOrigins",
+    "BotInfo",
+    "Choices",
+    "Chunk",
+    "Citation",
+    "Delta",
+    "Event",
+    "Exchange",
+    "Finished",
+    "Hit",
+    "JSONValue",
+    "Message",
+    "Origin",
+    "Outcome",
+    "Part",
+    "Passage",
+    "Reply",
+    "ToolCall",
+    "ToolFinished",
+    "ToolResult",
+    "ToolStarted",
+    "ToolUse",
+    "Turn",
+    "Usage",
+    "VerdictRecord",
+]
+
+JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
+
+
+class Origin(StrEnum):
+    """Who wrote a piece of text. Policies decide by it, so it is kept from the door to the prompt."""
+
+    OPERATOR = "operator"
+    """The company that runs Sartor: templates, `sartor.yaml`, plugins."""
+    TENANT = "tenant"
+    """The tenant's administrator: `bot.yaml`, values."""
+    USER = "user"
+    """The person who talks to the bot."""
+    DOCUMENT = "document"
+    """A passage of the tenant's documents: data, never instructions."""
+    TOOL = "tool"
+    """A result of a tool: data, never instructions."""
+    MODEL = "model"
+    """The model itself."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the text may give the model instructions."""
+        return self in (Origin.OPERATOR, Origin.TENANT)
+
+
+@dataclass(frozen=True, slots=True)
+class BotInfo:
+    """Which bot a plugin is building parts for: all that a building hook may know of it."""
+
+    tenant: str
+    bot: str
+    directory: Path
+    """The bot's folder in the project (`tenants/acme/support`), to be read only."""
+    data: Path
+    """The tenant's own folder for indexes; erasing the tenant removes it."""
+    language: str = "en"
+    """The bot's first language, as a BCP 47 tag."""
+    values: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`tenant/bot`, as users write it."""
+        return f"{self.tenant}/{self.bot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a user and whose it is. Policies, tools and retrievers are given it."""
+
+    id: str
+    conversation: str
+    tenant: str
+    bot: str
+    user: str
+    """The user's id as the host application gave it; ``anonymous`` when it gave none."""
+    text: str
+    """What the user wrote, after the input policies."""
+    audience: str = ""
+    language: str = "en"
+    started: datetime | None = None
+    """When the turn began, with a time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a document, as it is indexed. Ids are derived from content, so that ingesting twice is safe."""
+
+    id: str
+    tenant: str
+    bot: str
+    source: str
+    """Where the text is from, relative to the bot's knowledge folder: ``delivery.md``, ``prices.pdf#page=3``."""
+    title: str
+    """The document's title and the headings above the text: ``Delivery › Abroad``."""
+    text: str
+    position: int
+    """The chunk's number within its document, from 0."""
+    audience: str = ""
+    """The only audience that may see it; empty for everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What an index found: the id of a chunk, how well it fits (0 to 1, higher is better), and why."""
+
+    chunk: str
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """The share of each kind of search, such as ``{"keywords": 0.8, "vectors": 0.6}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a tenant's document, found for a turn."""
+
+    id: str
+    tenant: str
+    source: str
+    title: str
+    text: str
+    score: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+    origin: Origin = Origin.DOCUMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a statement of a reply comes from: `number` is what the text shows in brackets."""
+
+    number: int
+    passage: str
+    source: str
+    title: str
+    quote: str = ""
+    """The sentence as the document has it; empty where the model wrote freely."""
+
+
+ArgumentOrigins = Mapping[str, frozenset[Origin]]
+"""For each argument of a tool call: in whose text its value was found (empty: the model made it up)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants to use, before the policies were asked."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, JSONValue]
+    origins: ArgumentOrigins = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back, as the model sees it: text, bounded, of origin `tool`."""
+
+    call: str
+    name: str
+    text: str
+    error: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a prompt and who wrote it."""
+
+    text: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt: its role, and the parts that it is made of.
+
+    Roles: ``system``, ``user``, ``assistant``, ``tool``. `calls` are the tool calls of an assistant's
+    message; `call` is the id that a tool's message answers.
+    """
+
+    role: str
+    parts: tuple[Part, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    call: str = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a reply may consist of, where the model may not write freely.
+
+    A model whose attribute `supports_choices` is true takes it as the keyword argument `choices` of
+    `astream`, and answers with one of `texts` (up to `at_most` of them, joined by a blank, none twice) or,
+    when tools are bound, with a tool call. Others are free, and their reply is checked afterwards.
+    """
+
+    texts: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    """Prior weight of each text, greater than 0; all equal when empty. Only texts from 0 to `quotes` may be
+    combined; later ones stand alone (a greeting, "I do not know")."""
+    quotes: int = 0
+    at_most: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one turn, summed over its model calls."""
+
+    prompt: int = 0
+    cached: int = 0
+    """Those of `prompt` that were not computed again."""
+    generated: int = 0
+    calls: int = 0
+    """How often the model was called."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.generated + other.generated,
+            self.calls + other.calls,
+        )
+
+
+class Outcome(StrEnum):
+    """How a turn ended."""
+
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    """The documents do not tell."""
+    BLOCKED = "blocked"
+    """A policy said no."""
+    FAILED = "failed"
+    """The model, a policy or the store failed; the user was told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """One verdict other than a plain allow, for the audit: which policy said what, where, and why."""
+
+    policy: str
+    stage: str
+    kind: str
+    reason: str
+    subject: str = ""
+    """What was judged, where it has a name: a passage's id, a tool's name. Never text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool call and what came of it, after the policies."""
+
+    call: ToolCall
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a turn: the text that the user was given, and everything that explains it."""
+
+    turn: Turn
+    text: str
+    outcome: Outcome
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    """The passages that the model saw."""
+    tools: tuple[ToolUse, ...] = ()
+    verdicts: tuple[VerdictRecord, ...] = ()
+    usage: Usage = Usage()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time by phase (``retrieval``, ``model``, ``tools``, ``first_text``, ``total``), in seconds."""
+    model: str = ""
+    """The name in `sartor.yaml` of the model that spoke."""
+    error: str = ""
+    """What failed, for the operator; empty unless `outcome` is ``failed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A further piece of the reply's text, cleared by every output policy."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool call that the policies let pass is about to run."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A tool gave a result, or an error."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The turn is over and committed. Always the last event of a stream."""
+
+    reply: Reply
+
+
+Event = Delta | ToolStarted | ToolFinished | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An earlier turn of a conversation, as the policies let it be stored."""
+
+    question: str
+    reply: str

@@ -1,0 +1,1 @@
+"""First-party plugins: each a file or a folder, on public hooks only."""

@@ -1,0 +1,1 @@
+"""Bot templates as data: see `sartor templates`."""

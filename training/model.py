@@ -1,0 +1,156 @@
+"""A small Llama whose first weights already know how to look one token back and at equal tokens."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Mini", "Shape"]
+
+CONSTANT = -1  # the one embedding dimension that holds the same value for every token
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The dimensions of a model, stored with its weights."""
+
+    vocab: int = 8192
+    width: int = 256
+    layers: int = 6
+    heads: int = 8
+    hidden: int = 704
+    rope_base: float = 500_000.0
+    context: int = 2048
+    eps: float = 1e-6
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+class Norm(nn.Module):
+    """RMSNorm."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions in the interleaved layout, the one that llama.cpp uses for Llama."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+
+class Block(nn.Module):
+    """Attention, then a gated feed-forward layer."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        d = shape.width
+        self.shape = shape
+        self.attn_norm, self.ffn_norm = Norm(d, shape.eps), Norm(d, shape.eps)
+        self.q, self.k, self.v, self.o = (nn.Linear(d, d, bias=False) for _ in range(4))
+        self.gate = nn.Linear(d, shape.hidden, bias=False)
+        self.up = nn.Linear(d, shape.hidden, bias=False)
+        self.down = nn.Linear(shape.hidden, d, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        b, t, d = x.shape
+        h = self.attn_norm(x)
+        split = (b, t, self.shape.heads, self.shape.head_width)
+        q, k, v = (w(h).view(split).transpose(1, 2) for w in (self.q, self.k, self.v))
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.o(mixed.transpose(1, 2).reshape(b, t, d))
+        h = self.ffn_norm(x)
+        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+
+
+class Mini(nn.Module):
+    """The model; `forward` gives the residual stream after each layer that is asked for."""
+
+    def __init__(self, shape: Shape, token_vectors: Tensor | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embed = nn.Embedding(shape.vocab, shape.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = Norm(shape.width, shape.eps)
+        angle = torch.outer(torch.arange(shape.context).float(), self.frequencies())
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+        self._initialise(token_vectors)
+
+    def frequencies(self) -> Tensor:
+        n = self.shape.head_width
+        return self.shape.rope_base ** (-torch.arange(0, n, 2).float() / n)
+
+    def forward(self, tokens: Tensor, keep: tuple[int, ...] = ()) -> tuple[Tensor, list[Tensor]]:
+        """The normed last hidden states, and the stream after the layers in `keep`."""
+        x = self.embed(tokens)
+        t = tokens.shape[1]
+        cos, sin = self.cos[:t].to(x.dtype), self.sin[:t].to(x.dtype)
+        kept = []
+        for i, block in enumerate(self.blocks):
+            x = block(x, cos, sin)
+            if i in keep:
+                kept.append(x)
+        return self.norm(x), kept
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.embed.weight.to(hidden.dtype))
+
+    # -- first weights ------------------------------------------------------------------------
+
+    def _initialise(self, token_vectors: Tensor | None) -> None:
+        s = self.shape
+        with torch.no_grad():
+            self.embed.weight.normal_(0, 0.05)
+            if token_vectors is not None:  # distributional vectors in the first dimensions
+                n = token_vectors.shape[1]
+                self.embed.weight[:, :n] = 0.5 * self.embed.weight[:, :n] + token_vectors
+            self.embed.weight[:, CONSTANT] = 0.3
+            for block in self.blocks:
+                for w in (block.q, block.k, block.v, block.gate, block.up):
+                    w.weight.normal_(0, s.width**-0.5)
+                for w in (block.o, block.down):
+                    w.weight.normal_(0, (w.in_features * 2 * s.layers) ** -0.5)
+            for head, back in ((0, 1), (1, 1), (2, 2)):
+                self._look_back(self.blocks[0], head, back)
+            for layer, heads in ((0, (4, 5, 6)), (1, (0, 1, 2)), (2, (0, 1))):
+                for head in heads:
+                    self._look_at_equals(self.blocks[min(layer, s.layers - 1)], head)
+
+    def _look_back(self, block: Block, head: int, back: int) -> None:
+        """Make `head` attend `back` positions back, by rotary phase alone."""
+        n = self.shape.head_width
+        rows = slice(head * n, (head + 1) * n)
+        block.q.weight[rows] = 0
+        block.k.weight[rows] = 0
+        for pair, theta in enumerate(self.frequencies()[:6].tolist()):
+            at = head * n + 2 * pair
+            block.k.weight[at, CONSTANT] = 1.4
+            block.q.weight[at, CONSTANT] = 1.4 * math.cos(-back * theta)
+            block.q.weight[at + 1, CONSTANT] = 1.4 * math.sin(-back * theta)
+
+    def _look_at_equals(self, block: Block, head: int) -> None:
+        """Make `head` attend to tokens like its own: query = key, in the slow rotary pairs."""
+        n = self.shape.head_width
+        rows = slice(head * n, (head + 1) * n)
+        shared = torch.zeros(n, self.shape.width)
+        slow = [2 * i + j for i in range(n // 2) if 2 * i >= n // 2 for j in (0, 1)]
+        shared[slow] = torch.randn(len(slow), self.shape.width) * 1.6 * self.shape.width**-0.5
+        shared[:, CONSTANT] = 0
+        block.q.weight[rows] = shared
+        block.k.weight[rows] = shared
