@@ -22,7 +22,7 @@ class Shape:
     width: int = 256
     layers: int = 6
     heads: int = 8
-    hidden: int = 704
+    hidden: int = 576
     rope_base: float = 500_000.0
     context: int = 2048
     eps: float = 1e-6
@@ -66,13 +66,14 @@ class Block(nn.Module):
         self.up = nn.Linear(d, shape.hidden, bias=False)
         self.down = nn.Linear(shape.hidden, d, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         b, t, d = x.shape
         h = self.attn_norm(x)
         split = (b, t, self.shape.heads, self.shape.head_width)
         q, k, v = (w(h).view(split).transpose(1, 2) for w in (self.q, self.k, self.v))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        scores = q @ k.transpose(-1, -2) * self.shape.head_width**-0.5 + mask  # faster here than SDPA
+        mixed = torch.softmax(scores, -1).to(v.dtype) @ v
         x = x + self.o(mixed.transpose(1, 2).reshape(b, t, d))
         h = self.ffn_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
@@ -90,20 +91,30 @@ class Mini(nn.Module):
         angle = torch.outer(torch.arange(shape.context).float(), self.frequencies())
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
+        causal = torch.full((shape.context, shape.context), float("-inf")).triu(1)
+        self.register_buffer("causal", causal, persistent=False)
         self._initialise(token_vectors)
 
     def frequencies(self) -> Tensor:
         n = self.shape.head_width
         return self.shape.rope_base ** (-torch.arange(0, n, 2).float() / n)
 
-    def forward(self, tokens: Tensor, keep: tuple[int, ...] = ()) -> tuple[Tensor, list[Tensor]]:
-        """The normed last hidden states, and the stream after the layers in `keep`."""
+    def forward(
+        self, tokens: Tensor, keep: tuple[int, ...] = (), places: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The normed last hidden states, and the stream after the layers in `keep`.
+
+        `places` and `mask` replace the plain order of the tokens (several endings after one prompt).
+        """
         x = self.embed(tokens)
         t = tokens.shape[1]
-        cos, sin = self.cos[:t].to(x.dtype), self.sin[:t].to(x.dtype)
+        if places is None or mask is None:
+            cos, sin, mask = self.cos[:t], self.sin[:t], self.causal[:t, :t]
+        else:
+            cos, sin = self.cos[places], self.sin[places]
         kept = []
         for i, block in enumerate(self.blocks):
-            x = block(x, cos, sin)
+            x = block(x, cos, sin, mask)
             if i in keep:
                 kept.append(x)
         return self.norm(x), kept
@@ -128,9 +139,9 @@ class Mini(nn.Module):
                     w.weight.normal_(0, (w.in_features * 2 * s.layers) ** -0.5)
             for head, back in ((0, 1), (1, 1), (2, 2)):
                 self._look_back(self.blocks[0], head, back)
-            for layer, heads in ((0, (4, 5, 6)), (1, (0, 1, 2)), (2, (0, 1))):
+            for layer, heads in ((0, range(3, min(6, s.heads))), (1, range(3)), (2, range(2))):
                 for head in heads:
-                    self._look_at_equals(self.blocks[min(layer, s.layers - 1)], head)
+                    self._look_at_equals(self.blocks[layer], head)
 
     def _look_back(self, block: Block, head: int, back: int) -> None:
         """Make `head` attend `back` positions back, by rotary phase alone."""

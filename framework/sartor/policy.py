@@ -129,8 +129,9 @@ class Policy:
         return ALLOW
 
     async def output(self, turn: Turn, draft: Draft) -> Verdict:
-        """The reply as it grows. Edits count from the start of `draft.text`; those that begin before
-        `draft.released` come too late and are an error, which blocks."""
+        """The reply as it grows. Edits count from the start of `draft.text`. Those that lie before
+        `draft.released` were made already and are passed over; one that reaches across it comes too late (the
+        window is too small) and blocks."""
         return ALLOW
 
     def judges(self, stage: Stage) -> bool:

@@ -253,7 +253,9 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     """A policy said no."""
     FAILED = "failed"
-    """The model, a policy or the store failed; the user was told so."""
+    """The model failed, or the deadline passed; the user was told so."""
+    CANCELLED = "cancelled"
+    """The caller went away; the text is what had been released by then."""
 
 
 @dataclass(frozen=True, slots=True)

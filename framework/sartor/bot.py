@@ -1,0 +1,144 @@
+"""A bot: the door through which messages come in, and where replies leave it. The way between is `sartor.turn`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from sartor.errors import SartorError, UsageError
+from sartor.judge import Approver
+from sartor.policy import Policy
+from sartor.spec import BotSpec
+from sartor.tool import Tool
+from sartor.turn import BotParts, TurnPath
+from sartor.values import BotInfo, Event, Finished, Reply, Turn
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
+
+__all__ = ["Bot"]
+
+
+class Bot:
+    """One tenant's bot. Any number of turns may run at once."""
+
+    def __init__(self, parts: BotParts) -> None:
+        self._parts = parts
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def info(self) -> BotInfo:
+        return self._parts.info
+
+    @property
+    def spec(self) -> BotSpec:
+        return self._parts.spec
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        return tuple(self._parts.tools.values())
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        return tuple(self._parts.policies)
+
+    async def reply(
+        self,
+        text: str,
+        *,
+        user: str = "anonymous",
+        conversation: str = "",
+        audience: str = "",
+        language: str = "",
+        approve: Approver | None = None,
+    ) -> Reply:
+        """Answer `text`, and return when the turn is committed. See `stream`."""
+        told = {"user": user, "conversation": conversation, "audience": audience, "language": language}
+        async with aclosing(self.stream(text, approve=approve, **told)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event.reply
+        raise AssertionError("a stream ends with Finished or raises")
+
+    async def stream(
+        self,
+        text: str,
+        *,
+        user: str = "anonymous",
+        conversation: str = "",
+        audience: str = "",
+        language: str = "",
+        approve: Approver | None = None,
+    ) -> AsyncIterator[Event]:
+        """Answer `text` piece by piece: `Delta`, `ToolStarted`, `ToolFinished`, and at last `Finished`.
+
+        `user` is the host application's id of who speaks; `conversation` continues an earlier one of the same
+        user (`Reply.turn.conversation` tells it); `audience` and `language` are ones that the bot knows.
+        `approve` is asked when a tool call needs a person. Closing the iterator stops the turn.
+
+        Raises `UsageError` for what cannot be a turn, `StoreError` when it cannot be committed. A refusal, a model
+        that fails and a deadline are outcomes of the reply, not exceptions.
+        """
+        turn = self._begin(text, user, conversation, audience, language)
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        path = TurnPath(self._parts, turn, approve, events.put_nowait)
+        task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
+        self._running.add(task)
+        task.add_done_callback(lambda task: (self._running.discard(task), events.put_nowait(None)))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            await task
+        finally:
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError, SartorError):
+                    await task
+
+    def as_runnable(self) -> Runnable[object, AIMessage]:
+        """This bot as a LangChain `Runnable`."""
+        from sartor.langchain import as_runnable
+
+        return as_runnable(self)
+
+    async def close(self) -> None:
+        """Stop the turns that run; each is committed with what had been released."""
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _begin(self, text: str, user: str, conversation: str, audience: str, language: str) -> Turn:
+        spec, info = self._parts.spec, self._parts.info
+        if not text.strip():
+            raise UsageError("the message is empty")
+        if len(text) > spec.limits.question_characters:
+            raise UsageError(
+                f"the message has {len(text)} characters; {info.id} takes {spec.limits.question_characters}",
+                remedy="Shorten it, or raise limits.question_characters in bot.yaml.",
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError("the message is no Unicode text: it has half of a surrogate pair") from error
+        if audience and audience not in spec.audiences:
+            raise UsageError(f"{info.id} knows no audience {audience!r}", remedy=_known(spec.audiences))
+        if language and language not in spec.languages:
+            raise UsageError(f"{info.id} does not speak {language!r}", remedy=_known(spec.languages))
+        return Turn(
+            id=self._parts.new_id(),
+            conversation=conversation or self._parts.new_id(),
+            tenant=info.tenant,
+            bot=info.bot,
+            user=user,
+            text=text.replace("\0", ""),
+            audience=audience,
+            language=language or spec.languages[0],
+            started=self._parts.now(),
+        )
+
+
+def _known(names: Mapping[str, object] | Sequence[str]) -> str:
+    return f"It knows: {', '.join(names) or 'none'}."

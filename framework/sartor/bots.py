@@ -1,0 +1,229 @@
+"""An open project: its bots, the models that they share, and the state database."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sartor.bot import Bot
+from sartor.errors import PluginError
+from sartor.knowledge import Knowledge
+from sartor.names import split_bot_id
+from sartor.plugin import Plugin
+from sartor.plugins import Catalog, PluginSet
+from sartor.policy import Policy
+from sartor.project import EffectiveBot, Project
+from sartor.retrieval import Index, Reader, Retriever
+from sartor.spec import PluginUse
+from sartor.store import Store
+from sartor.tool import Tool
+from sartor.turn import BotParts
+from sartor.values import BotInfo
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+
+__all__ = ["Bots", "open_project"]
+
+
+@asynccontextmanager
+async def open_project(path: str | Path = ".") -> AsyncIterator[Bots]:
+    """Open the project in the folder `path`: ``async with sartor.open("project") as bots: …``.
+
+    Raises `SpecError` for a faulty `sartor.yaml` and `StoreError` when the state database cannot be opened. Models
+    are loaded and indexes opened on their first use.
+    """
+    project = Project(Path(path))
+    async with await Store.open(project.state_url) as store:
+        bots = Bots(project, store)
+        try:
+            yield bots
+        finally:
+            await bots.close()
+
+
+class Bots(Mapping[str, Bot]):
+    """The bots of an open project by id: ``bots["acme/support"]``. A bot is built when it is first asked for."""
+
+    def __init__(self, project: Project, store: Store) -> None:
+        self.project = project
+        self.store = store
+        self.catalog = Catalog(project.directory)
+        self._bots: dict[str, Bot] = {}
+        self._knowledge: dict[str, Knowledge] = {}
+        self._models: dict[str, BaseChatModel] = {}
+        self._parts: dict[str, tuple[Plugin, PluginSet]] = {}
+        self._embeddings: Embeddings | None = None
+
+    def __getitem__(self, bot_id: str) -> Bot:
+        """The bot ``tenant/bot``. Raises `NamingError`, `SpecError`, `TemplateError` or `PluginError`."""
+        if bot_id not in self._bots:
+            self._bots[bot_id] = self._build(self.project.bot(bot_id))
+        return self._bots[bot_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.project.bots())
+
+    def __len__(self) -> int:
+        return len(self.project.bots())
+
+    def __contains__(self, bot_id: object) -> bool:
+        return bot_id in self.project.bots()
+
+    async def start(self, bot_id: str) -> Bot:
+        """A bot that is ready to answer at once: its model loaded. Raises `ModelError` when that fails."""
+        bot = self[bot_id]
+        model = self.model(bot.spec.model or self.project.spec.model)
+        if start := getattr(model, "start", None):
+            await start()
+        return bot
+
+    def model(self, name: str = "") -> BaseChatModel:
+        """The model of that name in `sartor.yaml`, one object for the whole project; not loaded by this."""
+        name = name or self.project.spec.model
+        if name not in self._models:
+            made = self._part(f"models.{name}", self.project.spec.models[name], "sartor_model")
+            self._models[name] = cast("BaseChatModel", made)
+        return self._models[name]
+
+    def knowledge(self, bot_id: str) -> Knowledge:
+        """The documents of a bot: to ingest, to search, to rebuild."""
+        if bot_id not in self._knowledge:
+            self._knowledge[bot_id] = self._documents(self.project.bot(bot_id))
+        return self._knowledge[bot_id]
+
+    async def erase(self, tenant: str) -> dict[str, int]:
+        """Forget a tenant: state database and indexes. Its files in `tenants/` stay. Rows removed, by table."""
+        for bot_id in [bot_id for bot_id in self._bots if split_bot_id(bot_id)[0] == tenant]:
+            await self._bots.pop(bot_id).close()
+        for bot_id in self.project.bots(tenant):
+            knowledge = self.knowledge(bot_id)
+            await knowledge.erase()
+            await knowledge.close()
+            del self._knowledge[bot_id]
+        _remove_folder(self.project.data(tenant))
+        return await self.store.tenant(tenant).erase()
+
+    async def close(self) -> None:
+        """End turns that run, close indexes, unload models."""
+        for bot in self._bots.values():
+            await bot.close()
+        for knowledge in self._knowledge.values():
+            await knowledge.close()
+        for thing in [*self._models.values(), *([self._embeddings] if self._embeddings else [])]:
+            if close := getattr(thing, "close", None):
+                result = close()
+                if inspect.isawaitable(result):
+                    await result
+
+    def _build(self, effective: EffectiveBot) -> Bot:
+        info, spec = effective.info, effective.spec
+        plugins = PluginSet(
+            self.catalog.make(name, settings, info.directory, effective.merged.place(("plugins", name)))
+            for name, settings in spec.plugins.items()
+        )
+        retrievers: list[Retriever] = [self.knowledge(info.id)] if spec.retrieval.passages else []
+        retrievers += _retrievers(plugins, info)
+        model_name = spec.model or self.project.spec.model
+        return Bot(
+            BotParts(
+                info=info,
+                spec=spec,
+                instructions=effective.instructions,
+                model=self.model(model_name),
+                model_name=model_name,
+                retrievers=retrievers,
+                tools=_tools(plugins, info),
+                policies=_policies(plugins, info),
+                store=self.store.tenant(info.tenant),
+            )
+        )
+
+    def _documents(self, effective: EffectiveBot) -> Knowledge:
+        info, spec = effective.info, self.project.spec
+        if spec.embeddings is not None and self._embeddings is None:
+            self._embeddings = cast("Embeddings", self._part("embeddings", spec.embeddings, "sartor_embeddings"))
+        index = self._part("index", spec.index, "sartor_index", bot=info, embeddings=self._embeddings)
+        store = self.store.tenant(info.tenant)
+        return Knowledge(info, store, cast("Index", index), self._readers(), effective.spec.retrieval.words)
+
+    def _readers(self) -> Mapping[str, Reader]:
+        readers: dict[str, Reader] = {}
+        for name in self.project.spec.readers:
+            found = self._part("readers", PluginUse(plugin=name), "sartor_readers")
+            for suffix, reader in cast("Mapping[str, Reader]", found).items():
+                readers.setdefault(suffix, reader)
+        return readers
+
+    def _part(self, key: str, use: PluginUse, hook: str, **arguments: object) -> object:
+        """What the plugin that `sartor.yaml` names at `key` builds. The plugin object is made once."""
+        where = self.project.file.place(tuple(key.split(".")))
+        known = f"{key}:{use.plugin}"
+        if known not in self._parts:
+            plugin = self.catalog.make(use.plugin, use.settings, self.project.directory, where)
+            self._parts[known] = (plugin, PluginSet([plugin]))
+        for _, built in self._parts[known][1].ask(hook, **arguments):
+            return built
+        raise PluginError(
+            f"plugin {use.plugin!r} gives no {hook.removeprefix('sartor_')}",
+            where=where,
+            remedy=f"{key} needs a plugin that implements {hook}; `sartor plugins` tells which do.",
+        )
+
+
+def _tools(plugins: PluginSet, info: BotInfo) -> Mapping[str, Tool]:
+    tools: dict[str, Tool] = {}
+    owners: dict[str, str] = {}
+    for plugin, given in plugins.collect("sartor_tools", bot=info):
+        tool = given if isinstance(given, Tool) else _langchain_tool(plugin, given)
+        if tool.name in tools:
+            raise PluginError(f"plugins {owners[tool.name]!r} and {plugin.name!r} both bring a tool {tool.name!r}")
+        tools[tool.name] = tool
+        owners[tool.name] = plugin.name
+    return tools
+
+
+def _langchain_tool(plugin: Plugin, given: object) -> Tool:
+    from langchain_core.tools import BaseTool
+
+    from sartor.langchain import as_tool
+
+    if not isinstance(given, BaseTool):
+        raise PluginError(f"plugin {plugin.name!r}: sartor_tools gave a {type(given).__name__}, not a tool")
+    return as_tool(given)
+
+
+def _policies(plugins: PluginSet, info: BotInfo) -> Sequence[Policy]:
+    policies: list[Policy] = []
+    for plugin, given in plugins.collect("sartor_policies", bot=info):
+        if not isinstance(given, Policy):
+            raise PluginError(f"plugin {plugin.name!r}: sartor_policies gave a {type(given).__name__}, not a Policy")
+        given.name = given.name or plugin.name
+        policies.append(given)
+    return policies
+
+
+def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
+    retrievers: list[Retriever] = []
+    for plugin, given in plugins.collect("sartor_retrievers", bot=info):
+        if isinstance(given, Retriever):
+            retrievers.append(given)
+            continue
+        from langchain_core.retrievers import BaseRetriever
+
+        from sartor.langchain import RetrieverAdapter
+
+        if not isinstance(given, BaseRetriever):
+            raise PluginError(f"plugin {plugin.name!r}: sartor_retrievers gave a {type(given).__name__}, not a retriever")
+        retrievers.append(RetrieverAdapter(given, info.tenant, plugin.name))
+    return retrievers
+
+
+def _remove_folder(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)

@@ -1,0 +1,109 @@
+"""`sartor chat`: talk to a bot in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sartor.cli.options import find_project, project_option, run_async
+from sartor.errors import UsageError
+from sartor.values import Delta, Finished, Reply, ToolCall, ToolFinished, ToolStarted
+
+if TYPE_CHECKING:
+    from sartor.bot import Bot
+
+__all__ = ["command", "talk"]
+
+_HELP = "/why explains the last turn · /new begins another conversation · /quit or Ctrl-D leaves"
+
+
+@click.command("chat")
+@click.argument("bot")
+@click.option("--user", default="anonymous", show_default=True, help="The user's id.")
+@click.option("--audience", default="", help="The kind of user, where the bot tells several apart.")
+@project_option
+@run_async
+async def command(bot: str, user: str, audience: str, project: Path | None) -> None:
+    """Talk to BOT (TENANT/BOT). Replies stream, sources are shown, /why explains the last turn."""
+    from sartor.bots import open_project
+
+    async with open_project(find_project(project)) as bots:
+        await talk(await bots.start(bot), user=user, audience=audience)
+
+
+async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "") -> None:
+    """Read messages from the terminal until it is closed, and stream the bot's replies."""
+    from rich.text import Text
+
+    from sartor.cli.render import console, why
+
+    console.print(Text.assemble((bot.spec.title or bot.info.id, "bold"), (f"  {_HELP}", "dim")))
+    last: Reply | None = None
+    while (said := _read()) is not None:
+        match said.strip():
+            case "":
+                continue
+            case "/quit" | "/exit":
+                return
+            case "/new":
+                last = None
+                console.print("[dim]A new conversation.[/]")
+            case "/why":
+                console.print(why(last) if last else "[dim]Nothing was asked yet.[/]")
+            case command if command.startswith("/"):
+                console.print(f"[dim]{_HELP}[/]")
+            case message:
+                with contextlib.suppress(KeyboardInterrupt):
+                    last = await _turn(bot, message, last, user=user, audience=audience) or last
+
+
+def _read() -> str | None:
+    try:
+        return input(click.style("\nyou  ", fg="green", bold=True) if click.get_text_stream("stdin").isatty() else "")
+    except (EOFError, KeyboardInterrupt):
+        click.echo()
+        return None
+
+
+async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str) -> Reply | None:
+    from sartor.cli.render import citations, console, footer
+
+    conversation = last.turn.conversation if last else ""
+    waiting = console.status("[dim]thinking…[/]")
+    waiting.start()
+    try:
+        stream = bot.stream(message, user=user, audience=audience, conversation=conversation, approve=_approve)
+        async with aclosing(stream) as events:
+            begun = False
+            async for event in events:
+                waiting.stop()
+                if isinstance(event, Delta):
+                    console.print("" if begun else "[bold cyan]bot  [/]", end="")
+                    console.print(event.text, end="", markup=False, soft_wrap=True)
+                    begun = True
+                elif isinstance(event, ToolStarted):
+                    console.print(f"  [dim]⚙ {event.call.name}…[/]")
+                elif isinstance(event, ToolFinished):
+                    console.print(f"  [dim]⚙ {event.result.name}: [/]", end="")
+                    console.print(event.result.text[:200], style="dim", markup=False)
+                elif isinstance(event, Finished):
+                    console.print()
+                    for line in citations(event.reply):
+                        console.print(line)
+                    console.print(footer(event.reply))
+                    return event.reply
+    except UsageError as error:
+        console.print(f"[red]{error.what}[/]")
+    finally:
+        waiting.stop()
+    return None
+
+
+async def _approve(call: ToolCall, reason: str) -> bool:
+    told = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+    click.echo(f"\n{call.name}({told}) wants approval: {reason}")
+    return click.confirm("Run it?", default=False)

@@ -1,0 +1,194 @@
+"""Tying a reply to its sources: quotation, citations, and the check of what a model phrases itself.
+
+In mode `quote` the model chooses among sentences that stand in the passages, each with its number; the reply
+is checked against them whatever the model is, so it cannot hold a sentence that no source has. In mode `free`
+the model writes, and numbers that point to no passage are taken out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sartor.text import sentences
+from sartor.values import Choices, Citation, Passage
+
+__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "overlap", "quotable", "unsupported"]
+
+_PRIOR_SCALE = 6.0
+"""Natural-log weight between a sentence that shares every informative word with the question and one that
+shares none, at ``prior: 1``."""
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A reply that was found to consist of sources only."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    known: bool
+    """False when it is the bot's own way to say that the documents do not tell."""
+
+
+@dataclass(frozen=True)
+class Quotable:
+    """The sentences that a reply may quote, and the bot's own texts that it may consist of."""
+
+    choices: Choices
+    citations: tuple[Citation, ...]
+    """Of the first texts of `choices`, in order."""
+    unknown: str
+
+    def read(self, reply: str) -> Quoted | None:
+        """`reply` taken apart into choices; None when it is anything else, however small the difference."""
+        texts = self.choices.texts
+        rest = reply.strip()
+        if rest in texts[self.choices.quotes :]:
+            return Quoted(rest, (), rest != self.unknown)
+        found: list[Citation] = []
+        said: list[str] = []
+        while rest and len(found) < self.choices.at_most:
+            at = max(
+                (at for at in range(self.choices.quotes) if rest.startswith(texts[at])),
+                key=lambda at: len(texts[at]),
+                default=None,
+            )
+            if at is None or texts[at] in said:
+                return None
+            found.append(self.citations[at])
+            said.append(texts[at])
+            rest = rest[len(texts[at]) :].lstrip()
+        return Quoted(" ".join(said), tuple(found), True) if found and not rest else None
+
+
+def quotable(
+    question: str, passages: Sequence[Passage], own: Sequence[str], *, candidates: int, at_most: int, prior: float
+) -> Quotable:
+    """The choices for a reply to `question`.
+
+    The `candidates` sentences of `passages` that share most informative words with the question are kept, in
+    the passages' order; each gets the prior weight ``exp(prior × scale × overlap)``. `own` are the bot's own
+    texts (greeting, unknown), the last of which says that the documents do not tell; they weigh 1.
+    """
+    found: list[tuple[str, Citation]] = []
+    seen: set[str] = set()
+    for number, passage in enumerate(passages, start=1):
+        for sentence in sentences(passage.text):
+            if sentence not in seen:
+                seen.add(sentence)
+                text = f"{sentence} [{number}]"
+                found.append((text, Citation(number, passage.id, passage.source, passage.title, sentence)))
+    scores = overlap(question, [f"{citation.title} {citation.quote}" for _, citation in found])
+    best = sorted(range(len(found)), key=lambda at: (-scores[at], at))[:candidates]
+    kept = [(*found[at], scores[at]) for at in sorted(best)]
+    weights = [math.exp(prior * _PRIOR_SCALE * score) for *_, score in kept]
+    texts = tuple(text for text, _, _ in kept) + tuple(own)
+    choices = Choices(texts, (*weights, *(1.0 for _ in own)), quotes=len(kept), at_most=at_most)
+    return Quotable(choices, tuple(citation for _, citation, _ in kept), own[-1] if own else "")
+
+
+def overlap(question: str, texts: Sequence[str]) -> list[float]:
+    """How much of the question's informative words each text has, from 0 to 1.
+
+    Words are compared by their stems, accents folded; a word that many of the texts have counts less.
+    """
+    asked = set(_stems(question))
+    have = [set(_stems(text)) for text in texts]
+    document_frequency = Counter(stem for stems in have for stem in stems)
+    weight = {stem: math.log(1 + (len(texts) + 1) / (document_frequency[stem] + 0.5)) for stem in asked}
+    total = sum(weight.values())
+    if not total:
+        return [0.0 for _ in texts]
+    return [sum(weight[stem] for stem in asked & stems) / total for stems in have]
+
+
+_WORD = re.compile(r"\w+")
+_COMMON = frozenset(
+    ["a", "an", "and", "are", "as", "at", "be", "by", "can", "could", "do", "does", "for", "from", "get", "have", "how", "i", "if", "in", "is", "it", "me", "my", "of", "on", "or", "our", "shall", "should", "tell", "that", "the", "their", "there", "they", "this", "to", "us", "was", "we", "what", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your", "au", "aux", "avec", "ce", "ces", "comment", "dans", "de", "des", "du", "elle", "est", "et", "il", "ils", "je", "la", "le", "les", "leur", "lui", "ma", "mes", "mon", "ne", "nous", "ou", "où", "par", "pas", "peut", "peux", "pour", "puis", "quand", "que", "quel", "quelle", "quels", "quelles", "qui", "sa", "se", "ses", "son", "sont", "sur", "ta", "tes", "ton", "un", "une", "vos", "votre", "vous", "y"]
+)
+
+
+def _stems(text: str) -> list[str]:
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(c for c in folded if not unicodedata.combining(c))
+    return [_stem(word) for word in _WORD.findall(plain) if word not in _COMMON]
+
+
+def _stem(word: str) -> str:
+    """A word cut to five letters, or fewer when an ending is taken off; numbers and codes stay whole."""
+    if any(c.isdigit() for c in word):
+        return word
+    for ending in ("ing", "ies", "es", "ed", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:5].rstrip("ey") or word
+
+
+_CITATION = re.compile(r" ?\[(\d{1,3})\]")
+
+
+class CitationFilter:
+    """Takes numbers in brackets that point to no passage out of a reply while it streams."""
+
+    def __init__(self, passages: int) -> None:
+        self._passages = passages
+        self._held = ""
+
+    def feed(self, text: str, *, final: bool = False) -> str:
+        """A further piece; gives back what is sure, holding back what may be the start of a citation."""
+        text = self._held + text
+        cut = len(text)
+        if not final and (tail := re.search(r"(?: |(?: ?\[\d{0,3}))$", text)):
+            cut = tail.start()
+        self._held = text[cut:]
+        return _CITATION.sub(lambda m: m[0] if 1 <= int(m[1]) <= self._passages else "", text[:cut])
+
+
+def cited(reply: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
+    """The passages that `reply` points to by number, each once, in order of appearance."""
+    numbers = dict.fromkeys(int(match[1]) for match in _CITATION.finditer(reply))
+    return tuple(
+        Citation(number, passage.id, passage.source, passage.title)
+        for number in numbers
+        if 1 <= number <= len(passages) and (passage := passages[number - 1])
+    )
+
+
+_MONTHS_AND_DAYS = frozenset(
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre", "octobre", "novembre", "decembre", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"]
+)
+_TOKEN = re.compile(r"[\w][\w.,:/@+-]*[\w]|\w")
+
+
+def unsupported(reply: str, sources: Sequence[str]) -> list[str]:
+    """The figures, codes, dates and names in `reply` that no source has: what a model may have made up.
+
+    Judged are words with a digit, words with a capital letter that do not begin a sentence, and the names of
+    months and days. Spelling counts, letter case does not; a number's grouping does not.
+    """
+    known = {_plain(token) for source in sources for token in _pieces(source)}
+    return [token for token in _claims(reply) if not {_plain(piece) for piece in _pieces(token)} <= known]
+
+
+def _claims(reply: str) -> list[str]:
+    claims: list[str] = []
+    for sentence in sentences(reply) or [reply]:
+        for at, token in enumerate(_TOKEN.findall(sentence)):
+            telling = any(c.isdigit() for c in token) or _plain(token) in _MONTHS_AND_DAYS
+            if telling or (at > 0 and token[0].isupper() and token != "I"):
+                claims.append(token)
+    return claims
+
+
+def _pieces(text: str) -> list[str]:
+    return re.findall(r"\d+(?:[.,]\d+)*|[^\W\d_]+", text)
+
+
+def _plain(token: str) -> str:
+    folded = unicodedata.normalize("NFKD", token.casefold())
+    return "".join(c for c in folded if c.isalnum())

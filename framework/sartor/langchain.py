@@ -1,0 +1,210 @@
+"""LangChain at the rim: its messages, models, tools and retrievers turned into ours and back.
+
+This is the only module of the core that knows LangChain's types, and the core imports it when the first model
+is called, never earlier: `langchain_core` costs half a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.tools import BaseTool
+from langsmith import tracing_context
+
+from sartor.errors import ModelError, SartorError
+from sartor.tool import Tool
+from sartor.values import Choices, JSONValue, Message, Passage, ToolCall, Turn, Usage
+
+if TYPE_CHECKING:
+    from sartor.bot import Bot
+
+__all__ = ["RetrieverAdapter", "Said", "as_runnable", "as_tool", "say", "to_messages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of what a model says: text, or at the end the tool calls that it wants and the tokens used."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+
+
+def to_messages(messages: Sequence[Message]) -> list[BaseMessage]:
+    """Our messages as LangChain's. The origins travel in ``additional_kwargs["sartor_parts"]``."""
+    return [_to_message(message) for message in messages]
+
+
+def _to_message(message: Message) -> BaseMessage:
+    told: dict[str, object] = {"sartor_parts": message.parts}
+    match message.role:
+        case "system":
+            return SystemMessage(message.text, additional_kwargs=told)
+        case "user":
+            return HumanMessage(message.text, additional_kwargs=told)
+        case "tool":
+            return ToolMessage(message.text, tool_call_id=message.call, additional_kwargs=told)
+        case _:
+            calls = [
+                {"id": call.id, "name": call.name, "args": dict(call.arguments), "type": "tool_call"}
+                for call in message.calls
+            ]
+            return AIMessage(message.text, tool_calls=calls, additional_kwargs=told)
+
+
+async def say(
+    model: BaseChatModel,
+    messages: Sequence[Message],
+    *,
+    tools: Sequence[Tool] = (),
+    choices: Choices | None = None,
+    max_tokens: int,
+    tenant: str,
+) -> AsyncIterator[Said]:
+    """What `model` says to `messages`, piece by piece; the last piece has the tool calls and the usage.
+
+    Raises `ModelError` whatever the model raised. Closing the iterator closes the model's stream.
+    """
+    options: dict[str, object] = {"max_tokens": max_tokens}
+    if getattr(model, "accepts_cache_scope", False):
+        options["cache_scope"] = tenant
+    if choices is not None and getattr(model, "supports_choices", False):
+        options["choices"] = choices
+    speaker: Runnable[object, object] = cast("Runnable[object, object]", model)
+    rest: AIMessageChunk | None = None
+    try:
+        with _untraced():
+            if tools:
+                speaker = cast("Runnable[object, object]", model.bind_tools([_openai_tool(tool) for tool in tools]))
+            async for chunk in speaker.astream(to_messages(messages), **options):
+                if not isinstance(chunk, AIMessageChunk):
+                    raise TypeError(f"the model gave a {type(chunk).__name__}, not an AIMessageChunk")
+                if chunk.tool_call_chunks or chunk.usage_metadata:
+                    rest = chunk if rest is None else rest + chunk
+                if text := chunk.text if isinstance(chunk.text, str) else str(chunk.content):
+                    yield Said(text)
+    except SartorError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
+    yield Said(calls=_calls(rest), usage=_usage(rest))
+
+
+def _calls(chunk: AIMessageChunk | None) -> tuple[ToolCall, ...]:
+    if chunk is None:
+        return ()
+    good = [ToolCall(call["id"] or f"call_{at}", call["name"], call["args"]) for at, call in enumerate(chunk.tool_calls)]
+    bad = [
+        ToolCall(call["id"] or f"call_bad_{at}", call["name"] or "", {"": call["args"] or ""})
+        for at, call in enumerate(chunk.invalid_tool_calls)
+    ]
+    return (*good, *bad)
+
+
+def _usage(chunk: AIMessageChunk | None) -> Usage:
+    counted = chunk.usage_metadata if chunk is not None else None
+    if not counted:
+        return Usage(calls=1)
+    cached = counted.get("input_token_details", {}).get("cache_read", 0)
+    return Usage(counted["input_tokens"], cached, counted["output_tokens"], 1)
+
+
+def _openai_tool(tool: Tool) -> dict[str, object]:
+    schema = {key: value for key, value in tool.schema.items() if key != "title"}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": schema},
+    }
+
+
+def _untraced() -> AbstractContextManager[object]:
+    """Keep ``LANGSMITH_TRACING`` in a host's environment from sending conversations out."""
+    return cast("AbstractContextManager[object]", tracing_context(enabled=False))
+
+
+def as_tool(given: BaseTool) -> Tool:
+    """A LangChain tool as ours."""
+
+    async def run(**arguments: JSONValue) -> object:
+        with _untraced():
+            return await given.ainvoke(arguments)
+
+    return Tool(given.name, given.description, run, given.get_input_schema())
+
+
+class RetrieverAdapter:
+    """A LangChain retriever as ours. Its documents belong to the tenant for whom it was built."""
+
+    def __init__(self, given: BaseRetriever, tenant: str, name: str) -> None:
+        self._given = given
+        self._tenant = tenant
+        self._name = name
+
+    async def retrieve(self, turn: Turn, query: str, limit: int) -> Sequence[Passage]:
+        with _untraced():
+            documents = await self._given.ainvoke(query)
+        return [
+            Passage(
+                id=document.id or f"{self._name}:{at}",
+                tenant=self._tenant,
+                source=str(document.metadata.get("source", self._name)),
+                title=str(document.metadata.get("title", "")),
+                text=document.page_content,
+                score=float(document.metadata.get("score", 1.0 / (1 + at))),
+            )
+            for at, document in enumerate(documents[:limit])
+        ]
+
+
+def as_runnable(bot: Bot) -> Runnable[object, AIMessage]:
+    """`bot` as a LangChain runnable: takes a text, or ``{"text": …, "user": …, "conversation": …}``, and gives an
+    `AIMessage` whose `response_metadata` has citations, outcome, conversation and usage."""
+
+    async def invoke(given: object) -> AIMessage:
+        options: Mapping[str, object] = given if isinstance(given, Mapping) else {"text": _text(given)}
+        unknown = set(options) - {"text", "user", "conversation", "audience", "language"}
+        if unknown or not isinstance(options.get("text"), str):
+            raise TypeError(f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or given!r}")
+        reply = await bot.reply(**options)  # type: ignore[arg-type]
+        return AIMessage(
+            reply.text,
+            response_metadata={
+                "turn": reply.turn.id,
+                "conversation": reply.turn.conversation,
+                "outcome": reply.outcome.value,
+                "citations": [
+                    {"number": c.number, "source": c.source, "title": c.title, "quote": c.quote}
+                    for c in reply.citations
+                ],
+            },
+            usage_metadata={
+                "input_tokens": reply.usage.prompt,
+                "output_tokens": reply.usage.generated,
+                "total_tokens": reply.usage.prompt + reply.usage.generated,
+            },
+        )
+
+    return RunnableLambda(invoke, name=f"sartor:{bot.info.id}")
+
+
+def _text(given: object) -> object:
+    if isinstance(given, BaseMessage):
+        return given.text
+    if isinstance(given, list) and given and isinstance(given[-1], BaseMessage):
+        return given[-1].text
+    return given
+

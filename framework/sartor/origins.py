@@ -1,0 +1,50 @@
+"""Where the arguments of a tool call come from, and the rule that follows for tools that act.
+
+A document or a tool result may carry instructions of a stranger ("refund order 7 to account …"). So each
+argument is traced to the texts that hold it; a tool that acts does not run on a value that only untrusted
+data holds unless a person approves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sartor.values import ArgumentOrigins, JSONValue, Origin, Part
+
+__all__ = ["argument_origins", "untrusted_arguments"]
+
+
+def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -> ArgumentOrigins:
+    """For each argument, the origins of the texts in `seen` that contain its values, letter case and spacing
+    aside. An argument with several values (a list) has an origin only if all of them do. Empty: the model
+    made the value up, or derived it."""
+    texts = [(part.origin, _plain(part.text)) for part in seen]
+    found: dict[str, frozenset[Origin]] = {}
+    for name, value in arguments.items():
+        per_value = [
+            {origin for origin, text in texts if _plain(str(scalar)) in text} for scalar in _scalars(value)
+        ]
+        found[name] = frozenset(set.intersection(*per_value)) if per_value else frozenset()
+    return found
+
+
+def untrusted_arguments(origins: ArgumentOrigins) -> list[str]:
+    """The arguments whose value stands in a document or a tool result, and in nothing that the user, the
+    tenant or the operator wrote."""
+    data = {Origin.DOCUMENT, Origin.TOOL}
+    return [name for name, where in origins.items() if where & data and not where - data - {Origin.MODEL}]
+
+
+def _scalars(value: JSONValue) -> Iterator[str | int | float]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _scalars(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _scalars(inner)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
+        yield value
+
+
+def _plain(text: str) -> str:
+    return "".join(text.casefold().split())

@@ -1,0 +1,208 @@
+"""A project on disk: `sartor.yaml`, its tenants, and the effective specification of each bot.
+
+Only files are read here; nothing is opened, loaded or started.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sartor.errors import NamingError, SpecError
+from sartor.layers import Layer, Merged, Source, fill_values, merge
+from sartor.names import check_name, split_bot_id
+from sartor.spec import BotSpec, ProjectSpec, TenantSpec, check
+from sartor.templates import Template, check_values, find_template
+from sartor.values import BotInfo, JSONValue, Origin, Part
+from sartor.yamlfile import KeyPath, YamlFile, read_yaml
+
+__all__ = ["EffectiveBot", "Project"]
+
+
+@dataclass(frozen=True)
+class EffectiveBot:
+    """A bot as it is after all layers: what it says, and where each value came from."""
+
+    info: BotInfo
+    spec: BotSpec
+    merged: Merged
+    template: Template | None
+    file: YamlFile
+
+    @property
+    def instructions(self) -> tuple[Part, ...]:
+        """The paragraphs of the instructions, each with whose words it is."""
+        told = self.spec.instructions
+        texts = [told] if isinstance(told, str) else told
+        return tuple(
+            Part(text.strip(), self.source(("instructions", at)).origin) for at, text in enumerate(texts) if text.strip()
+        )
+
+    def source(self, key: KeyPath) -> Source:
+        """Where the value at `key` came from; a default when no file says it."""
+        while key:
+            if key in self.merged.sources:
+                return self.merged.sources[key]
+            key = key[:-1]
+        return Source("default", Origin.OPERATOR)
+
+
+class Project:
+    """The files of a project. Bots are read anew at each call, so a change on disk counts at once."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises `SpecError` when there is no `sartor.yaml`, or it says what it may not."""
+        self.directory = directory.resolve()
+        path = self.directory / "sartor.yaml"
+        if not path.is_file():
+            raise SpecError(
+                "there is no sartor.yaml",
+                where=str(self.directory),
+                remedy="Run this in a project, name one with --project DIR, or make one: "
+                "sartor new TENANT --template support",
+            )
+        self.file = read_yaml(path)
+        merged = merge([Layer(self.file, Origin.OPERATOR, _without_nulls(self.file.data))])
+        if "embeddings" in self.file.data and self.file.data["embeddings"] is None:
+            merged.data["embeddings"] = None
+        self.spec: ProjectSpec = check(ProjectSpec, merged, str(path))
+        if self.spec.model not in self.spec.models:
+            raise SpecError(
+                f"model: there is no entry {self.spec.model!r} under models",
+                where=self.file.place(("model",)),
+                remedy=f"It has: {', '.join(self.spec.models)}.",
+            )
+
+    def tenants(self) -> list[str]:
+        """Names of the tenants, sorted: the folders of `tenants/` with a `tenant.yaml` or a bot."""
+        root = self.directory / "tenants"
+        return sorted(
+            folder.name
+            for folder in (root.iterdir() if root.is_dir() else ())
+            if folder.is_dir() and ((folder / "tenant.yaml").is_file() or any(folder.glob("*/bot.yaml")))
+        )
+
+    def bots(self, tenant: str | None = None) -> list[str]:
+        """Ids (`tenant/bot`) of the bots of one tenant, or of all, sorted."""
+        names = self.tenants() if tenant is None else [tenant]
+        root = self.directory / "tenants"
+        return sorted(f"{name}/{file.parent.name}" for name in names for file in (root / name).glob("*/bot.yaml"))
+
+    def tenant(self, name: str) -> TenantSpec:
+        """A tenant's `tenant.yaml`; its defaults when it has none. Raises `NamingError`, `SpecError`."""
+        check_name("tenant", name)
+        if name not in self.tenants():
+            raise self._unknown("tenant", name, self.tenants())
+        file = self._tenant_file(name)
+        if file is None:
+            return TenantSpec()
+        return check(TenantSpec, merge([Layer(file, Origin.TENANT, file.data)]), str(file.path))
+
+    def bot(self, bot_id: str) -> EffectiveBot:
+        """The effective bot `tenant/bot`. Raises `NamingError`, `SpecError` or `TemplateError`."""
+        tenant, bot = split_bot_id(bot_id)
+        directory = self.directory / "tenants" / tenant / bot
+        path = directory / "bot.yaml"
+        if not path.is_file():
+            raise self._unknown("bot", bot_id, self.bots())
+        file = read_yaml(path)
+        self.tenant(tenant)
+        template = self._template(file)
+        layers = [Layer(template.bot, Origin.OPERATOR, template.bot.data)] if template else []
+        layers.append(Layer(self.file, Origin.OPERATOR, _mapping(self.file, "bots"), ("bots",)))
+        if tenant_file := self._tenant_file(tenant):
+            layers.append(Layer(tenant_file, Origin.TENANT, _mapping(tenant_file, "bots"), ("bots",)))
+        layers.append(Layer(file, Origin.TENANT, file.data))
+        merged = merge([_listed(layer) for layer in layers])
+        values = self._values(merged, template, tenant, bot)
+        merged.data.pop("values", None)
+        fill_values(merged, values)
+        merged.data["values"] = values
+        spec = check(BotSpec, merged, str(path))
+        if spec.model and spec.model not in self.spec.models:
+            raise SpecError(
+                f"model: there is no entry {spec.model!r} under models in sartor.yaml",
+                where=merged.place(("model",)),
+                remedy=f"It has: {', '.join(self.spec.models)}.",
+            )
+        info = BotInfo(tenant, bot, directory, self.data(tenant), spec.languages[0], values)
+        return EffectiveBot(info, spec, merged, template, file)
+
+    def data(self, tenant: str) -> Path:
+        """The folder of a tenant's search indexes."""
+        return self.directory / self.spec.data / check_name("tenant", tenant)
+
+    @property
+    def state_url(self) -> str:
+        """The URL of the state database, relative SQLite paths made absolute."""
+        url = self.spec.state
+        if url.startswith("env:"):
+            name = url.removeprefix("env:")
+            url = os.environ.get(name, "")
+            if not url:
+                raise SpecError(
+                    f"state: the environment variable {name} is not set",
+                    where=self.file.place(("state",)),
+                    remedy=f"export {name}=sqlite:///… or postgresql://…",
+                )
+        kind, separator, path = url.partition(":///")
+        if kind == "sqlite" and separator:
+            return f"sqlite:///{self.directory / path}"
+        return url
+
+    def _template(self, file: YamlFile) -> Template | None:
+        reference = file.data.get("template")
+        if reference is None:
+            return None
+        where = file.place(("template",))
+        if not isinstance(reference, str):
+            raise SpecError("template must be NAME@VERSION", where=where)
+        if "@" not in reference:
+            found = find_template(reference, self.directory, where=where).reference
+            raise SpecError(
+                f"template {reference!r} names no version", where=where, remedy=f"Write template: {found}"
+            )
+        return find_template(reference, self.directory, where=where)
+
+    def _values(self, merged: Merged, template: Template | None, tenant: str, bot: str) -> dict[str, JSONValue]:
+        given = merged.data.get("values") or {}
+        if not isinstance(given, dict):
+            raise SpecError("values must be a mapping", where=merged.place(("values",)))
+        if template is not None:
+            given = check_values(template, given, where=merged.place(("values",)) or merged.place(("template",)))
+        return {"tenant": tenant, "bot": bot, **given}
+
+    def _tenant_file(self, tenant: str) -> YamlFile | None:
+        path = self.directory / "tenants" / tenant / "tenant.yaml"
+        return read_yaml(path) if path.is_file() else None
+
+    def _unknown(self, kind: str, name: str, known: Sequence[str]) -> NamingError:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        return NamingError(
+            f"there is no {kind} {name!r}",
+            where=str(self.directory),
+            remedy=f"{hint}`sartor list` shows what there is; `sartor new` makes more.",
+        )
+
+
+def _mapping(file: YamlFile, key: str) -> Mapping[str, JSONValue]:
+    value = file.data.get(key) or {}
+    if not isinstance(value, dict):
+        raise SpecError(f"{key} must be a mapping", where=file.place((key,)))
+    return value
+
+
+def _listed(layer: Layer) -> Layer:
+    """`layer` with its instructions as a list, so that those of several layers add up."""
+    told = layer.data.get("instructions")
+    if not isinstance(told, str):
+        return layer
+    return Layer(layer.file, layer.origin, {**layer.data, "instructions": [told]}, layer.prefix)
+
+
+def _without_nulls(data: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    return {name: value for name, value in data.items() if not (name == "embeddings" and value is None)}

@@ -1,0 +1,51 @@
+"""What the state database gives back, where `sartor.values` has no word for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sartor.values import Reply
+
+__all__ = ["ConversationRow", "DocumentRow", "StoredTurn"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """A conversation without its text."""
+
+    id: str
+    bot: str
+    user: str
+    turns: int
+    """How many turns were committed."""
+    started: datetime
+    """When the first turn was committed, in UTC."""
+    updated: datetime
+    """When the last turn was committed, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document without its text."""
+
+    source: str
+    sha256: str
+    """The fingerprint that `TenantStore.put_document` was given."""
+    title: str
+    chunks: int
+    """How many chunks it has."""
+    ingested: datetime
+    """When it was stored last, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """A committed turn with everything that explains it."""
+
+    reply: Reply
+    """As it was committed, save that its passages have no text: their documents may have changed since."""
+    number: int
+    """Which turn of its conversation it is, from 1."""
+    committed: datetime
+    """In UTC."""

@@ -1,0 +1,150 @@
+"""All that the bots of one tenant can reach of the state database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sartor.errors import KnowledgeError, NamingError
+from sartor.names import check_name
+from sartor.store import documents, turns
+from sartor.store.database import Database
+from sartor.store.encoding import stored_turn
+from sartor.store.rows import ConversationRow, DocumentRow, StoredTurn
+from sartor.store.tenants import erase
+from sartor.values import Chunk, Exchange, Reply, Usage
+
+__all__ = ["TenantStore"]
+
+_KEY_BYTES = 512
+"""The longest user, conversation, turn, source or id, in UTF-8: databases limit what they can index."""
+
+
+class TenantStore:
+    """One tenant's part of the state database. No method takes a tenant: whoever holds it reaches no other.
+
+    Every method raises `StoreError` when the database fails, and `NamingError` for a name that cannot be one.
+    """
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self.tenant = check_name("tenant", tenant)
+        self._database = database
+
+    async def history(self, bot: str, user: str, conversation: str, limit: int) -> list[Exchange]:
+        """The last `limit` turns of the user's own conversation with the bot, the oldest first.
+
+        Empty for a conversation that does not exist yet. Raises `NamingError` for one of another user or bot.
+        """
+        _check(bot=bot, user=user, conversation=conversation)
+        key = {"of_tenant": self.tenant, "of_bot": bot, "of_user": user, "of_conversation": conversation}
+        return await self._database.read(lambda connection: turns.history(connection, key, limit))
+
+    async def commit(self, reply: Reply) -> None:
+        """Store a turn, its usage, tool uses and verdicts, all or nothing; the conversation is created when new.
+
+        The text is stored as it is given: it must be what the policies allowed. Raises `NamingError` for a turn
+        of another tenant or in a conversation of another user or bot, `StoreError` for one stored already.
+        """
+        turn = reply.turn
+        self._own(turn.tenant, f"Turn {turn.id!r}")
+        _check(bot=turn.bot, user=turn.user, conversation=turn.conversation, turn=turn.id)
+        now = datetime.now(UTC)
+        await self._database.write(lambda connection: turns.commit(connection, reply, now))
+
+    async def reply(self, turn_id: str) -> StoredTurn | None:
+        """What is stored of a turn, for ``/why`` and the audit; None where the tenant has no such turn."""
+        _check(turn=turn_id)
+        return await self._database.read(lambda connection: stored_turn(connection, self.tenant, turn_id))
+
+    async def conversations(self, bot: str, user: str, limit: int) -> list[ConversationRow]:
+        """At most `limit` conversations of the user with the bot, the latest first."""
+        _check(bot=bot, user=user)
+        return await self._database.read(
+            lambda connection: turns.conversations_of(connection, self.tenant, bot, user, limit)
+        )
+
+    async def usage(self, bot: str | None = None, since: datetime | None = None) -> Usage:
+        """The tokens of the tenant or of one bot, in turns committed at `since` (with a time zone) or later."""
+        return await self._database.read(lambda connection: turns.sum_usage(connection, self.tenant, bot, since))
+
+    async def documents(self, bot: str) -> dict[str, DocumentRow]:
+        """The bot's documents by source, without their text."""
+        _check(bot=bot)
+        return await self._database.read(lambda connection: documents.documents_of(connection, self.tenant, bot))
+
+    async def put_document(self, bot: str, source: str, sha256: str, title: str, chunks: Sequence[Chunk]) -> list[str]:
+        """Replace a document in one transaction; the ids of chunks that are no longer there.
+
+        Raises `NamingError` for chunks of another tenant or bot, `KnowledgeError` for two chunks of one id.
+        """
+        _check(bot=bot, source=source)
+        made = list(chunks)
+        for chunk in made:
+            self._own(chunk.tenant, f"Chunk {chunk.id!r}")
+            if chunk.bot != bot:
+                raise NamingError(f"Chunk {chunk.id!r} is of bot {chunk.bot!r}, not of {bot!r}")
+            _check(chunk=chunk.id, source=chunk.source)
+        [(id_, times)] = Counter(chunk.id for chunk in made).most_common(1) or [("", 0)]
+        if times > 1:
+            raise KnowledgeError(
+                f"{times} chunks of {source} have the id {id_!r}",
+                remedy="Derive a chunk's id from its source and position too.",
+            )
+        row = DocumentRow(source, sha256, title, len(made), datetime.now(UTC))
+        return await self._database.write(
+            lambda connection: documents.put_document(connection, self.tenant, bot, row, made)
+        )
+
+    async def remove_document(self, bot: str, source: str) -> list[str]:
+        """Forget a document; the ids of its chunks, none where it is unknown."""
+        _check(bot=bot, source=source)
+        return await self._database.write(
+            lambda connection: documents.remove_document(connection, self.tenant, bot, source)
+        )
+
+    async def chunks(self, bot: str, ids: Sequence[str]) -> dict[str, Chunk]:
+        """Chunks by id, in the order of `ids`; unknown ids are left out."""
+        _check(bot=bot)
+        asked = list(ids)
+        return await self._database.read(lambda connection: documents.chunks_by_id(connection, self.tenant, bot, asked))
+
+    async def all_chunks(self, bot: str) -> list[Chunk]:
+        """Every chunk of the bot, by document and position."""
+        _check(bot=bot)
+        return await self._database.read(lambda connection: documents.all_chunks(connection, self.tenant, bot))
+
+    async def erase(self) -> dict[str, int]:
+        """Delete everything of this tenant; how many rows there were, by table.
+
+        On SQLite the file is rewritten afterwards, so that nothing of the tenant's text is left in it or in its
+        write-ahead log: that takes as long and as much room as copying it. On PostgreSQL the rows are deleted, and
+        the server reclaims their place when it vacuums. Backups are not touched. May be called again after an
+        error.
+        """
+        gone = await self._database.write(lambda connection: erase(connection, self.tenant))
+        await self._database.scrub()
+        return gone
+
+    def _own(self, tenant: str, what: str) -> None:
+        if tenant != self.tenant:
+            raise NamingError(
+                f"{what} is of tenant {tenant!r}, not of {self.tenant!r}", remedy="Use that tenant's own store."
+            )
+
+
+def _check(**names: str) -> None:
+    """Refuse what cannot be a key in every database, rather than let two keys become one."""
+    for kind, name in names.items():
+        if not name.isascii():
+            try:
+                length = len(name.encode())
+            except UnicodeEncodeError:
+                length = 0
+        else:
+            length = len(name)
+        if not 0 < length <= _KEY_BYTES or "\0" in name:
+            raise NamingError(
+                f"{name[:40]!r} cannot be the name of a {kind}",
+                remedy=f"Use 1 to {_KEY_BYTES} bytes of UTF-8 without NUL.",
+            )

@@ -1,0 +1,195 @@
+"""Turns, with the usage and the audit that are committed with them, as work inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sartor.errors import NamingError, StoreError
+from sartor.store.encoding import citation_json, passage_json, tool_row, verdict_row
+from sartor.store.rows import ConversationRow
+from sartor.store.schema import conversations, tool_uses, turns, usage, verdicts
+from sartor.store.tenants import insert_or_skip, know_tenant
+from sartor.values import Exchange, Reply, Turn, Usage
+
+__all__ = ["commit", "conversations_of", "history", "sum_usage"]
+
+_OF_CONVERSATION = (
+    conversations.c.tenant == bindparam("of_tenant"),
+    conversations.c.bot == bindparam("of_bot"),
+    conversations.c.user_id == bindparam("of_user"),
+    conversations.c.id == bindparam("of_conversation"),
+)
+_OF_TURNS = (
+    turns.c.tenant == bindparam("of_tenant"),
+    turns.c.bot == bindparam("of_bot"),
+    turns.c.user_id == bindparam("of_user"),
+    turns.c.conversation == bindparam("of_conversation"),
+)
+
+_HISTORY = (
+    select(turns.c.question, turns.c.reply)
+    .where(*_OF_TURNS)
+    .order_by(turns.c.number.desc())
+    .limit(bindparam("at_most"))
+)
+_OWNER = select(conversations.c.bot, conversations.c.user_id).where(
+    conversations.c.tenant == bindparam("of_tenant"), conversations.c.id == bindparam("of_conversation")
+)
+_NEXT = (
+    update(conversations)
+    .where(*_OF_CONVERSATION)
+    .values(turns=conversations.c.turns + 1, updated=bindparam("now"))
+    .returning(conversations.c.turns)
+)
+_CONVERSATIONS = (
+    select(
+        conversations.c.id,
+        conversations.c.bot,
+        conversations.c.user_id,
+        conversations.c.turns,
+        conversations.c.started,
+        conversations.c.updated,
+    )
+    .where(*_OF_CONVERSATION[:3])
+    .order_by(conversations.c.updated.desc(), conversations.c.id)
+    .limit(bindparam("at_most"))
+)
+_SUM = select(
+    *(func.coalesce(func.sum(column), 0) for column in (usage.c.prompt, usage.c.cached, usage.c.generated)),
+    func.coalesce(func.sum(usage.c.calls), 0),
+)
+_INSERT_TURN = insert(turns)
+_INSERT_USAGE = insert(usage)
+_INSERT_TOOL_USES = insert(tool_uses)
+_INSERT_VERDICTS = insert(verdicts)
+
+Conversation = Mapping[str, str]
+"""Tenant, bot, user and conversation, as the parameters ``of_tenant`` and so on."""
+
+
+def history(connection: Connection, conversation: Conversation, limit: int) -> list[Exchange]:
+    """The last `limit` exchanges, the oldest first. Raises `NamingError` for somebody else's conversation."""
+    rows = connection.execute(_HISTORY, {**conversation, "at_most": limit}).all() if limit > 0 else []
+    if not rows:
+        owner = connection.execute(_OWNER, conversation).one_or_none()
+        if owner is not None and tuple(owner) != (conversation["of_bot"], conversation["of_user"]):
+            raise _no_such_conversation(conversation)
+    return [Exchange(question, reply) for question, reply in reversed(rows)]
+
+
+def commit(connection: Connection, reply: Reply, now: datetime) -> None:
+    """Store a turn and all that belongs to it. Raises `NamingError` for somebody else's conversation."""
+    turn = reply.turn
+    number = _next_number(connection, turn, now)
+    spent = reply.usage
+    try:
+        connection.execute(_INSERT_TURN, _turn_row(reply, number, now))
+    except IntegrityError as error:
+        raise StoreError(
+            f"Turn {turn.id!r} of tenant {turn.tenant!r} is stored already",
+            remedy="Commit a turn once, and give each turn an id of its own.",
+        ) from error
+    connection.execute(
+        _INSERT_USAGE,
+        {
+            "tenant": turn.tenant,
+            "turn": turn.id,
+            "bot": turn.bot,
+            "user_id": turn.user,
+            "model": reply.model,
+            "committed": now,
+            "prompt": spent.prompt,
+            "cached": spent.cached,
+            "generated": spent.generated,
+            "calls": spent.calls,
+        },
+    )
+    of_turn: dict[str, str] = {"tenant": turn.tenant, "user_id": turn.user, "turn": turn.id}
+    if reply.tools:
+        rows = [{**of_turn, "number": at, **tool_row(use)} for at, use in enumerate(reply.tools)]
+        connection.execute(_INSERT_TOOL_USES, rows)
+    if reply.verdicts:
+        rows = [{**of_turn, "number": at, **verdict_row(verdict)} for at, verdict in enumerate(reply.verdicts)]
+        connection.execute(_INSERT_VERDICTS, rows)
+
+
+def conversations_of(connection: Connection, tenant: str, bot: str, user: str, limit: int) -> list[ConversationRow]:
+    """The user's conversations with the bot, the latest first."""
+    key = {"of_tenant": tenant, "of_bot": bot, "of_user": user, "at_most": limit}
+    return [ConversationRow(*row) for row in connection.execute(_CONVERSATIONS, key)]
+
+
+def sum_usage(connection: Connection, tenant: str, bot: str | None, since: datetime | None) -> Usage:
+    """The tokens of a tenant, or of one of its bots, in the turns committed at `since` or later."""
+    statement = _SUM.where(usage.c.tenant == tenant)
+    if bot is not None:
+        statement = statement.where(usage.c.bot == bot)
+    if since is not None:
+        statement = statement.where(usage.c.committed >= since)
+    return Usage(*map(int, connection.execute(statement).one()))
+
+
+def _next_number(connection: Connection, turn: Turn, now: datetime) -> int:
+    """Count the turn in its conversation, which is created when it is new."""
+    conversation = {
+        "of_tenant": turn.tenant,
+        "of_bot": turn.bot,
+        "of_user": turn.user,
+        "of_conversation": turn.conversation,
+    }
+    number: int | None = connection.scalar(_NEXT, {**conversation, "now": now})
+    if number is None:
+        know_tenant(connection, turn.tenant, now)
+        connection.execute(
+            insert_or_skip(connection, conversations),
+            {
+                "tenant": turn.tenant,
+                "id": turn.conversation,
+                "bot": turn.bot,
+                "user_id": turn.user,
+                "turns": 0,
+                "started": now,
+                "updated": now,
+            },
+        )
+        number = connection.scalar(_NEXT, {**conversation, "now": now})
+    if number is None:
+        raise _no_such_conversation(conversation)
+    return number
+
+
+def _turn_row(reply: Reply, number: int, now: datetime) -> dict[str, object]:
+    turn = reply.turn
+    return {
+        "tenant": turn.tenant,
+        "id": turn.id,
+        "bot": turn.bot,
+        "user_id": turn.user,
+        "conversation": turn.conversation,
+        "number": number,
+        "question": turn.text,
+        "reply": reply.text,
+        "outcome": reply.outcome.value,
+        "audience": turn.audience,
+        "language": turn.language,
+        "model": reply.model,
+        "error": reply.error,
+        "citations": [citation_json(citation) for citation in reply.citations],
+        "passages": [passage_json(passage) for passage in reply.passages],
+        "seconds": {phase: float(seconds) for phase, seconds in reply.seconds.items()},
+        "started": turn.started or now,
+        "committed": now,
+    }
+
+
+def _no_such_conversation(conversation: Conversation) -> NamingError:
+    """The same words whether it is another user's or another bot's: nobody learns whose."""
+    return NamingError(
+        f"{conversation['of_tenant']}/{conversation['of_bot']} has no conversation "
+        f"{conversation['of_conversation']!r} with this user",
+        remedy="Leave the conversation out to begin a new one.",
+    )

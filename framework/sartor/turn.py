@@ -1,0 +1,335 @@
+"""The path of one message, from the user's text to the committed turn. Read `TurnPath.walk`.
+
+input policies → retrieval → passage policies → prompt → model ↔ tools → output policies → commit. Each turn runs in
+a task of its own (see `sartor.bot.Bot.stream`), so that a deadline or a caller who goes away ends it wherever it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sartor.errors import RunError, SartorError
+from sartor.grounding import CitationFilter, Quotable, cited, quotable, unsupported
+from sartor.judge import Approver, Judge
+from sartor.origins import argument_origins, untrusted_arguments
+from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
+from sartor.prompt import Persona, after_tools, compose
+from sartor.spec import BotSpec, Text
+from sartor.tool import Tool
+from sartor.toolbox import check_call, run_tool
+from sartor.values import (
+    BotInfo,
+    Citation,
+    Delta,
+    Event,
+    Exchange,
+    Finished,
+    Message,
+    Origin,
+    Outcome,
+    Part,
+    Passage,
+    Reply,
+    ToolCall,
+    ToolFinished,
+    ToolResult,
+    ToolStarted,
+    ToolUse,
+    Turn,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from sartor.retrieval import Retriever
+    from sartor.store import TenantStore
+
+__all__ = ["BotParts", "TurnPath"]
+
+log = logging.getLogger("sartor.turn")
+
+
+@dataclass(frozen=True)
+class BotParts:
+    """Everything that a bot is made of. All of it belongs to one tenant, but for the model."""
+
+    info: BotInfo
+    spec: BotSpec
+    instructions: Sequence[Part]
+    model: BaseChatModel
+    model_name: str
+    retrievers: Sequence[Retriever]
+    tools: Mapping[str, Tool]
+    policies: Sequence[Policy]
+    store: TenantStore
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class TurnPath:
+    """One turn on its way."""
+
+    def __init__(
+        self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]
+    ) -> None:
+        self.parts = parts
+        self.spec = parts.spec
+        self.turn = turn
+        self.emit = emit
+        self.judge = Judge(parts.policies, turn, approve)
+        self.release = self.judge.release()
+        self.persona = _persona(parts, turn)
+        self.passages: Sequence[Passage] = ()
+        self.citations: Sequence[Citation] = ()
+        self.uses: list[ToolUse] = []
+        self.usage = Usage()
+        self.seconds: dict[str, float] = {"retrieval": 0.0, "model": 0.0, "tools": 0.0}
+        self.began = time.perf_counter()
+        self.outcome = Outcome.ANSWERED
+        self.ending = ""
+        self.error = ""
+
+    async def run(self) -> None:
+        """Walk the path within the turn's time, commit what came of it, and say that it is over."""
+        deadline = asyncio.timeout(self.spec.limits.turn_seconds)
+        try:
+            async with deadline:
+                await self.walk()
+        except asyncio.CancelledError:
+            self.outcome = Outcome.CANCELLED
+            await asyncio.shield(self.parts.store.commit(self.reply()))
+            raise
+        except SartorError as error:
+            self.fail(str(error))
+        except Exception as error:
+            if deadline.expired():
+                self.fail(f"the turn took longer than {self.spec.limits.turn_seconds:g} seconds")
+            else:
+                log.exception("turn %s of %s failed", self.turn.id, self.parts.info.id)
+                self.fail(f"{type(error).__name__}: {error}")
+        reply = self.reply()
+        await self.parts.store.commit(reply)
+        self.emit(Finished(reply))
+
+    async def walk(self) -> None:
+        text, verdict = await self.judge.input(self.turn.text)
+        if verdict.kind is not Kind.ALLOW:
+            self.know(replace(self.turn, text=""))  # what a policy forbade is not stored either
+            return self.block(verdict)
+        self.know(replace(self.turn, text=text))
+
+        turn, limits = self.turn, self.spec.limits
+        history = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns)
+        history = [exchange for exchange in history if exchange.question]
+        self.passages = await self.judge.passages(await self.retrieve(history))
+        messages = compose(self.persona, turn, history, self.passages)
+
+        for step in range(limits.tool_steps + 1):
+            tools = self.tools() if step < limits.tool_steps else ()
+            said, calls = await self.speak(messages, tools)
+            if not calls or self.release.blocked:
+                break
+            uses: list[ToolUse] = []
+            for call in calls:
+                if (use := await self.use(call, messages)) is None:
+                    return
+                uses.append(use)
+            messages = after_tools(messages, said, uses)
+        if self.release.blocked:
+            self.block(self.release.blocked)
+
+    async def retrieve(self, history: Sequence[Exchange]) -> list[Passage]:
+        """The best passages for the question, and for the question together with what was said just before."""
+        began = time.perf_counter()
+        limit = self.spec.retrieval.passages
+        queries = {self.turn.text: 1.0}
+        if history:
+            before = history[-1]
+            queries[f"{before.question} {before.reply[:300]} {self.turn.text}"] = 0.8
+        best: dict[str, Passage] = {}
+        for retriever in self.parts.retrievers if limit else ():
+            for query, share in queries.items():
+                for passage in await retriever.retrieve(self.turn, query, limit):
+                    if passage.tenant != self.turn.tenant:
+                        raise RunError(f"{type(retriever).__name__} returned a passage of another tenant")
+                    scored = replace(passage, score=passage.score * share)
+                    if passage.id not in best or best[passage.id].score < scored.score:
+                        best[passage.id] = scored
+        self.seconds["retrieval"] = time.perf_counter() - began
+        fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
+        return sorted(fit, key=lambda passage: -passage.score)[:limit]
+
+    def tools(self) -> Sequence[Tool]:
+        tools = self.parts.tools.values()
+        return [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
+
+    async def speak(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, Sequence[ToolCall]]:
+        """Let the model answer: its text goes to the user as grounding and output policies allow, its tool calls
+        are given back."""
+        from sartor.langchain import say  # costs half a second, so not before the first message
+
+        grounding = self.spec.grounding
+        quotes = self.quotable() if grounding.mode == "quote" and not self.uses else None
+        whole = grounding.mode == "quote"
+        numbers = CitationFilter(len(self.passages))
+        text, calls = "", ()
+        began = time.perf_counter()
+        stream = say(
+            self.parts.model,
+            messages,
+            tools=tools,
+            choices=quotes.choices if quotes else None,
+            max_tokens=self.spec.limits.reply_tokens,
+            tenant=self.turn.tenant,
+        )
+        async with aclosing(stream):
+            async for said in stream:
+                text += said.text
+                calls = said.calls or calls
+                self.usage += said.usage
+                if said.text and not whole and not await self.give(numbers.feed(said.text)):
+                    break
+        self.seconds["model"] += time.perf_counter() - began
+        if calls:
+            return text, calls
+        if quotes is not None:
+            text = self.quoted(quotes, text)
+        elif whole:
+            text = self.checked(text)
+        else:
+            self.citations = cited(text, self.passages)
+            self.outcome = Outcome.UNKNOWN if text.strip() == self.persona.unknown else self.outcome
+            text = numbers.feed("", final=True)
+        await self.give(text, final=True)
+        return text, ()
+
+    def quotable(self) -> Quotable:
+        grounding = self.spec.grounding
+        own = [text for text in (self.persona.greeting, self.persona.unknown) if text]
+        return quotable(
+            self.turn.text,
+            self.passages,
+            own,
+            candidates=grounding.candidates,
+            at_most=grounding.max_quotes,
+            prior=grounding.prior,
+        )
+
+    def quoted(self, quotes: Quotable, text: str) -> str:
+        """`text` if it consists of sources only, else the bot's way to say that it does not know."""
+        found = quotes.read(text)
+        if found is None or not found.known:
+            self.outcome = Outcome.UNKNOWN
+            return self.persona.unknown
+        self.citations = found.citations
+        return found.text
+
+    def checked(self, text: str) -> str:
+        """What the model made of tool results, if every figure and name in it has a source, else the results."""
+        results = [use.result.text for use in self.uses]
+        sources = [*results, self.turn.text, *(part.text for part in self.persona.instructions)]
+        verbatim = self.spec.grounding.tool_results == "verbatim"
+        return "\n".join(results) if verbatim or not text.strip() or unsupported(text, sources) else text.strip()
+
+    async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
+        """Run one tool call between its policies; None when a policy ended the turn."""
+        began = time.perf_counter()
+        seen = [part for message in messages for part in message.parts]
+        call = replace(call, origins=argument_origins(call.arguments, seen))
+        checked = check_call(self.parts.tools, call, self.turn.audience)
+        if isinstance(checked, ToolResult):
+            result = checked
+        else:
+            tool, arguments = checked
+            verdict = await self.judge.tool_call(call)
+            if verdict.kind is Kind.ALLOW and tool.acts:
+                verdict = await self.guard(call)
+            if verdict.kind is not Kind.ALLOW:
+                return self.block(verdict)
+            self.emit(ToolStarted(call))
+            result = await run_tool(tool, call, arguments, self.turn, self.spec.limits)
+        text, verdict = await self.judge.tool_result(call, result)
+        if verdict.kind is not Kind.ALLOW:
+            return self.block(verdict)
+        use = ToolUse(call, replace(result, text=text))
+        self.uses.append(use)
+        self.emit(ToolFinished(use.result))
+        self.seconds["tools"] += time.perf_counter() - began
+        return use
+
+    async def guard(self, call: ToolCall) -> Verdict:
+        """A tool that acts does not run on what only a document or a tool result said, unless a person approves."""
+        if not (names := untrusted_arguments(call.origins)):
+            return ALLOW
+        reason = f"{', '.join(names)} of {call.name} came from a document or a tool result, not from the user"
+        return ALLOW if await self.judge.approved(call, reason) else ask(reason)
+
+    async def give(self, text: str, *, final: bool = False) -> bool:
+        """Release what the output policies clear; false when one of them ended the reply."""
+        if cleared := await self.release.feed(text, final=final):
+            self.seconds.setdefault("first_text", time.perf_counter() - self.began)
+            self.emit(Delta(cleared))
+        return self.release.blocked is None
+
+    def know(self, turn: Turn) -> None:
+        self.turn = self.judge.turn = turn
+
+    def block(self, verdict: Verdict) -> None:
+        self.end(Outcome.BLOCKED, verdict.message or _text(self.spec.replies.blocked, self.turn.language))
+
+    def fail(self, error: str) -> None:
+        self.error = error
+        self.end(Outcome.FAILED, _text(self.spec.replies.failed, self.turn.language))
+
+    def end(self, outcome: Outcome, message: str) -> None:
+        """Close the reply with one of the bot's own texts, after whatever was released."""
+        self.outcome = outcome
+        self.citations = () if not self.release.text else self.citations
+        self.ending = f"\n\n{message}" if self.release.text else message
+        self.emit(Delta(self.ending))
+
+    def reply(self) -> Reply:
+        self.seconds["total"] = time.perf_counter() - self.began
+        return Reply(
+            turn=self.turn,
+            text=self.release.text + self.ending,
+            outcome=self.outcome,
+            citations=tuple(self.citations),
+            passages=tuple(self.passages),
+            tools=tuple(self.uses),
+            verdicts=tuple(self.judge.records),
+            usage=self.usage,
+            seconds=dict(self.seconds),
+            model=self.parts.model_name,
+            error=self.error,
+        )
+
+
+def _persona(parts: BotParts, turn: Turn) -> Persona:
+    spec = parts.spec
+    told = list(parts.instructions)
+    if turn.audience:
+        extra = spec.audiences[turn.audience].instructions
+        told += [Part(text, Origin.TENANT) for text in ([extra] if isinstance(extra, str) else extra)]
+    return Persona(
+        instructions=tuple(told),
+        greeting=_text(spec.replies.greeting, turn.language),
+        unknown=_text(spec.replies.unknown, turn.language),
+        quotes=spec.grounding.max_quotes if spec.grounding.mode == "quote" else 0,
+    )
+
+
+def _text(text: Text, language: str) -> str:
+    """`text` in `language`, or in the nearest that it has."""
+    if isinstance(text, str):
+        return text
+    return text.get(language) or text.get(language.partition("-")[0]) or next(iter(text.values()), "")

@@ -1,0 +1,168 @@
+"""The index of one bot: keywords and vectors, fused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from sartor.names import check_name
+from sartor.values import Hit
+from sartor_plugins.chroma.vectors import Vectors
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from sartor.values import BotInfo, Chunk
+    from sartor_plugins.chroma.folders import TenantFolder, TenantFolders
+    from sartor_plugins.chroma.keywords import Found
+
+__all__ = ["ChromaIndex"]
+
+_T = TypeVar("_T")
+
+_CANDIDATES = 50
+"""How many chunks each search proposes at least."""
+
+
+class ChromaIndex:
+    """An `sartor.retrieval.Index` in the folder ``index`` of the tenant's data. The constructor does no I/O."""
+
+    def __init__(
+        self, bot: BotInfo, embeddings: Embeddings | None, folders: TenantFolders, *, keywords: float, vectors: float
+    ) -> None:
+        """`keywords` and `vectors` are the weights of the two searches."""
+        check_name("bot", bot.bot)
+        self._bot = bot
+        self._path = bot.data / "index"
+        self._embeddings = embeddings
+        self._model = _name(embeddings)
+        self._folders = folders
+        self._weights = (keywords, vectors)
+        # One task at a time goes to a thread, so that a busy tenant cannot take all threads from the others.
+        self._turn = asyncio.Lock()
+
+    async def add(self, chunks: Sequence[Chunk]) -> None:
+        """Raises `KnowledgeError` where the index was made with other embeddings, `BusyError` where another
+        process has it open."""
+        if not chunks:
+            return
+        vectors: Sequence[Sequence[float]] = ()
+        if self._embeddings is not None:
+            vectors = await self._embeddings.aembed_documents([f"{chunk.title}\n{chunk.text}" for chunk in chunks])
+
+        def work(folder: TenantFolder) -> None:
+            if self._embeddings is not None:
+                self._vectors(folder).add(chunks, vectors)
+            folder.keywords(self._bot.bot, self._bot.language).add(chunks)
+
+        await self._run(work)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        def work(folder: TenantFolder) -> None:
+            folder.keywords(self._bot.bot, self._bot.language).remove(ids)
+            if self._embeddings is not None and folder.has_vectors:
+                self._vectors(folder).remove(ids)
+
+        if ids:
+            await self._run(work)
+
+    async def search(self, query: str, limit: int, audience: str = "") -> Sequence[Hit]:
+        """The order is that of both searches fused; the scores tell how well the best hit fits. See `fuse`."""
+        vector: Sequence[float] = ()
+        if self._embeddings is not None and self._weights[1] > 0:
+            vector = await self._embeddings.aembed_query(query)
+        wanted = max(_CANDIDATES, 4 * limit)
+
+        def work(folder: TenantFolder) -> tuple[Found, dict[str, float]]:
+            keywords = folder.keywords(self._bot.bot, self._bot.language)
+            found = keywords.search(query, wanted, audience)
+            if not any(vector) or not folder.has_vectors:
+                return found, {}
+            narrowed = audience if keywords.has_audiences() else None
+            return found, self._vectors(folder).search(vector, wanted, narrowed)
+
+        found, cosines = await self._run(work)
+        return fuse(found, cosines, self._weights, limit)
+
+    async def ids(self) -> frozenset[str]:
+        """A chunk that only one of the two searches knows is forgotten, so that it will be added anew."""
+
+        def work(folder: TenantFolder) -> frozenset[str]:
+            keywords = folder.keywords(self._bot.bot, self._bot.language)
+            known = keywords.ids()
+            if self._embeddings is None:
+                return known
+            vectors = self._vectors(folder)
+            embedded = vectors.ids() if folder.has_vectors else frozenset()
+            keywords.remove(sorted(known - embedded))
+            if embedded - known:
+                vectors.remove(sorted(embedded - known))
+            return known & embedded
+
+        return await self._run(work)
+
+    async def clear(self) -> None:
+        def work(folder: TenantFolder) -> None:
+            folder.keywords(self._bot.bot, self._bot.language).clear()
+            if folder.has_vectors:
+                self._vectors(folder).clear()
+
+        await self._run(work)
+
+    async def close(self) -> None:
+        """Close the tenant's folder; other bots of the tenant open it again when they need it."""
+        await asyncio.to_thread(self._folders.close, self._path)
+
+    def _vectors(self, folder: TenantFolder) -> Vectors:
+        return Vectors(folder.client, self._bot, self._model)
+
+    async def _run(self, work: Callable[[TenantFolder], _T]) -> _T:
+        """`work` in a thread, alone in the tenant's folder."""
+
+        def alone() -> _T:
+            with self._folders.use(self._path) as folder:
+                return work(folder)
+
+        async with self._turn:
+            return await asyncio.to_thread(alone)
+
+
+def fuse(found: Found, cosines: dict[str, float], weights: tuple[float, float], limit: int) -> list[Hit]:
+    """The hits of both searches in one order.
+
+    Each search's scores are divided by their maximum, weighted and added: that gives the order. It says
+    nothing of whether the best hit fits at all, so all are scaled by what the best ones have in absolute
+    terms.
+    """
+    ids = found.scores.keys() | cosines.keys()
+    if not ids:
+        return []
+    best_keyword = max(found.scores.values(), default=0.0) or 1.0
+    best_vector = max(cosines.values(), default=0.0) or 1.0
+    fused = {
+        id_: weights[0] * found.scores.get(id_, 0.0) / best_keyword + weights[1] * cosines.get(id_, 0.0) / best_vector
+        for id_ in ids
+    }
+    ranked = sorted(fused, key=lambda id_: (-fused[id_], id_))[:limit]
+    top = fused[ranked[0]] or 1.0
+    sure = max(_confidence(found.coverage.get(id_, 0.0), cosines.get(id_, 0.0)) for id_ in ranked[:3])
+    return [
+        Hit(
+            id_,
+            sure * fused[id_] / top,
+            {"keywords": found.coverage.get(id_, 0.0), "vectors": cosines.get(id_, 0.0)},
+        )
+        for id_ in ranked
+    ]
+
+
+def _confidence(coverage: float, cosine: float) -> float:
+    return min(1.0, max(coverage, cosine))
+
+
+def _name(embeddings: Embeddings | None) -> str:
+    """A name that tells embeddings apart: their class, and the model if they tell it."""
+    kind = type(embeddings)
+    model = getattr(embeddings, "model", None) or getattr(embeddings, "model_name", None) or ""
+    return f"{kind.__module__}.{kind.__qualname__}" + (f":{model}" if isinstance(model, str) and model else "")

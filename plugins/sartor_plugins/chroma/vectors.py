@@ -1,0 +1,103 @@
+"""Vector search over one bot's chunks: a Chroma collection that holds ids, vectors and audiences, no text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sartor.errors import KnowledgeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+    from numpy.typing import NDArray
+
+    from sartor.values import BotInfo, Chunk
+
+__all__ = ["Vectors"]
+
+_BATCH = 1000
+
+
+class Vectors:
+    """The collection of one bot. Blocks; made anew for each use, since a collection is only a name and an id."""
+
+    def __init__(self, client: ClientAPI, bot: BotInfo, model: str) -> None:
+        """`model` names the embeddings, so that vectors of different ones are never compared."""
+        self._client = client
+        self._bot = bot
+        self._model = model
+        self._name = f"bot-{bot.bot}"
+
+    def add(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
+        """Add or replace chunks. Raises `KnowledgeError` for vectors of other embeddings than those here."""
+        if not chunks:
+            return
+        collection = self._find() or self._client.create_collection(
+            self._name,
+            embedding_function=None,
+            configuration={"hnsw": {"space": "cosine"}},
+            metadata={"embeddings": self._model, "width": len(vectors[0])},
+        )
+        self._check(collection, len(vectors[0]))
+        for at in range(0, len(chunks), _BATCH):
+            part = slice(at, at + _BATCH)
+            collection.upsert(
+                ids=[chunk.id for chunk in chunks[part]],
+                embeddings=_arrays(vectors[part]),
+                metadatas=[{"audience": chunk.audience} for chunk in chunks[part]],
+            )
+
+    def remove(self, ids: Sequence[str]) -> None:
+        collection = self._find()
+        if collection is not None:
+            for at in range(0, len(ids), _BATCH):
+                collection.delete(ids=list(ids[at : at + _BATCH]))
+
+    def ids(self) -> frozenset[str]:
+        collection = self._find()
+        return frozenset(collection.get(include=[])["ids"]) if collection is not None else frozenset()
+
+    def clear(self) -> None:
+        if self._find() is not None:
+            self._client.delete_collection(self._name)
+
+    def search(self, vector: Sequence[float], limit: int, audience: str | None) -> dict[str, float]:
+        """The cosine, 0 to 1, of the `limit` nearest chunks by id; `audience` None: everybody's are all there are."""
+        collection = self._find()
+        if collection is None:
+            return {}
+        self._check(collection, len(vector))
+        where = None if audience is None else {"audience": {"$in": ["", audience]}}
+        found = collection.query(
+            query_embeddings=_arrays([vector]),
+            n_results=limit,
+            where=where,  # type: ignore[arg-type]
+            include=["distances"],
+        )
+        distances = (found["distances"] or [[]])[0]
+        return {id_: min(1.0, max(0.0, 1 - away)) for id_, away in zip(found["ids"][0], distances, strict=True)}
+
+    def _find(self) -> Collection | None:
+        from chromadb.errors import NotFoundError
+
+        try:
+            return self._client.get_collection(self._name, embedding_function=None)
+        except NotFoundError:
+            return None
+
+    def _check(self, collection: Collection, width: int) -> None:
+        known = collection.metadata or {}
+        if (known.get("embeddings"), known.get("width")) != (self._model, width):
+            raise KnowledgeError(
+                f"The index of {self._bot.id} was made with the embeddings {known.get('embeddings')} of width "
+                f"{known.get('width')}, and not with {self._model} of width {width}",
+                remedy=f"Make it anew: sartor ingest --rebuild {self._bot.id}",
+            )
+
+
+def _arrays(vectors: Sequence[Sequence[float]]) -> list[NDArray[np.float32]]:
+    import numpy as np
+
+    return [np.asarray(vector, dtype=np.float32) for vector in vectors]

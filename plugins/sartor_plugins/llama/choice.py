@@ -1,0 +1,159 @@
+"""Choosing a reply among given texts, with the model's own probabilities.
+
+Two methods, one setting (``choice``):
+
+``trie``
+    Constrained decoding. Where the texts still allowed differ in their next token, take the child with the
+    highest ``log p(token) + log w``, where w is the prior weight of all texts below it. Tokens without an
+    alternative are not computed before the next fork. p is taken over the full vocabulary; at a fork the
+    logits would do, for renormalising over the children shifts all of them by the same constant.
+``score``, ``score-sum``
+    Score every text to its end, and take the highest mean (or sum) of its tokens' log-probabilities plus log of
+    its weight. The full vocabulary is what makes this right: renormalised over the children, forced tokens
+    would cost nothing, and a text that is hard to believe after its first word would look good.
+
+Two questions are decided apart from the texts' weights, by the probability that the model gives to each side
+as a whole: text or tool call, and, after a quote, end or another quote.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+from sartor.values import Choices
+from sartor_plugins.llama.scoring import Floats, likelihoods, log_softmax
+from sartor_plugins.llama.session import Session
+from sartor_plugins.llama.settings import ChoiceMethod
+from sartor_plugins.llama.trie import Candidate, Node, build
+from sartor_plugins.llama.vocabulary import Vocabulary
+
+__all__ = ["Chooser", "Chosen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen: the numbers of the texts, or a tool call; and the tokens of the reply."""
+
+    texts: tuple[int, ...]
+    call: bool
+    tokens: int
+
+
+class Chooser:
+    """Chooses for one request; its session has begun with the prompt."""
+
+    def __init__(self, session: Session, vocabulary: Vocabulary, choices: Choices, method: ChoiceMethod) -> None:
+        self._session = session
+        self._vocabulary = vocabulary
+        self._choices = choices
+        self._method = method
+        weights = choices.weights or (1.0,) * len(choices.texts)
+        if len(weights) != len(choices.texts) or not all(0 < weight < math.inf for weight in weights):
+            raise ValueError("Choices.weights must have a finite number above 0 for each text")
+        self._weights = weights
+        self._tokens = 0
+
+    def choose(self, opening: Sequence[int] = ()) -> Generator[str, None, Chosen]:
+        """Yields the reply as soon as it is certain, and returns what was chosen.
+
+        `opening` are the tokens that begin a tool call; empty where none is allowed. When a call is chosen,
+        nothing is yielded and the session stands before `opening`.
+        """
+        numbers = range(len(self._choices.texts))
+        root = self._root(numbers, "")
+        if opening and (not root.below or self._prefers_call(root, opening[0])):
+            return Chosen((), True, 0)
+        chosen: list[int] = []
+        while root.below:
+            found = yield from self._pick(root)
+            chosen.append(found.number)
+            root = self._next(chosen)
+            if root.below and not self._continues(root):
+                break
+        return Chosen(tuple(chosen), False, self._tokens)
+
+    def _root(self, numbers: Iterable[int], glue: str) -> Node:
+        texts = ((number, glue + self._choices.texts[number]) for number in numbers)
+        return build(
+            Candidate(number, text, tuple(self._vocabulary.text(text)), self._weights[number])
+            for number, text in texts
+        )
+
+    def _next(self, chosen: Sequence[int]) -> Node:
+        """The tree of what may follow the quotes chosen so far; empty where the reply must end."""
+        if len(chosen) >= self._choices.at_most or chosen[-1] >= self._choices.quotes:
+            return Node()
+        used = {self._choices.texts[number] for number in chosen}
+        return self._root((n for n in range(self._choices.quotes) if self._choices.texts[n] not in used), " ")
+
+    def _prefers_call(self, root: Node, opening: int) -> bool:
+        row = log_softmax(self._session.logits())
+        return bool(row[opening] > _together(row, root.children))
+
+    def _continues(self, root: Node) -> bool:
+        row = log_softmax(self._session.logits())
+        return _together(row, root.children) > _together(row, self._vocabulary.ends)
+
+    def _pick(self, root: Node) -> Generator[str, None, Candidate]:
+        if self._method == "trie":
+            found = yield from self._walk(root)
+            return found
+        found = self._best(root)
+        self._push(found.tokens)
+        yield found.text
+        return found
+
+    def _best(self, root: Node) -> Candidate:
+        if len(root.below) == 1:
+            return root.below[0]
+        scores = likelihoods(self._session, root)
+
+        def score(candidate: Candidate) -> float:
+            told = scores[candidate.number]
+            return sum(told) / (len(told) if self._method == "score" else 1) + math.log(candidate.weight)
+
+        return max(root.below, key=score)
+
+    def _walk(self, node: Node) -> Generator[str, None, Candidate]:
+        said = 0
+        depth = 0
+        while True:
+            text = node.certain
+            if len(text) > said:
+                yield text[said:]
+                said = len(text)
+            if len(node.below) == 1:
+                self._push(node.below[0].tokens[depth:])
+                return node.below[0]
+            token = self._step(node)
+            if token is None:
+                assert node.complete is not None
+                return node.complete
+            self._push((token,))
+            node = node.children[token]
+            depth += 1
+
+    def _step(self, node: Node) -> int | None:
+        """The token that follows, None for the end of the text. Forced ones need no computation."""
+        if len(node.children) == 1 and node.complete is None:
+            return next(iter(node.children))
+        row = log_softmax(self._session.logits())
+        scores: dict[int | None, float] = {
+            token: float(row[token]) + math.log(child.mass) for token, child in node.children.items()
+        }
+        if node.complete is not None:
+            scores[None] = _together(row, self._vocabulary.ends) + math.log(node.complete.weight)
+        return max(scores, key=lambda token: scores[token])
+
+    def _push(self, tokens: Sequence[int]) -> None:
+        self._session.push(tokens)
+        self._tokens += len(tokens)
+
+
+def _together(row: Floats, tokens: Iterable[int]) -> float:
+    """The log of the probability that one of `tokens` follows."""
+    found = [float(row[token]) for token in tokens]
+    top = max(found, default=-math.inf)
+    return top if math.isinf(top) else top + math.log(sum(math.exp(one - top) for one in found))

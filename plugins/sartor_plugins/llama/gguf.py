@@ -1,0 +1,49 @@
+"""Checks a GGUF file before the library opens it."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+
+from sartor.errors import ModelError
+
+__all__ = ["check"]
+
+_VERSIONS = (2, 3)
+
+
+def check(path: Path, sha256: str | None = None) -> None:
+    """Make sure that `path` is a GGUF file, and the one that was meant where `sha256` is given.
+
+    Raises `ModelError` naming the file and the remedy. It does not look at the weights: a damaged file can load
+    and answer nonsense, which only the hash excludes.
+    """
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except IsADirectoryError as error:
+        raise ModelError("this is a folder, not a model", where=where, remedy="Name the .gguf file in it.") from error
+    except OSError as error:
+        remedy = "Set `path` to a .gguf file; it counts from the folder of the YAML file."
+        raise ModelError(f"the model cannot be read: {error.strerror}", where=where, remedy=remedy) from error
+    if head[:4] != b"GGUF":
+        kind = "a Git LFS pointer" if head.startswith(b"version https://git-lfs") else "not GGUF"
+        raise ModelError(f"the file is {kind}", where=where, remedy="Download the model's .gguf file itself.")
+    if len(head) < 24:
+        raise ModelError("the file is cut off", where=where, remedy="Download it again.")
+    (version,) = struct.unpack("<I", head[4:8])
+    if version not in _VERSIONS:
+        raise ModelError(f"GGUF version {version} is unknown", where=where, remedy="Convert the model anew.")
+    if sha256 is not None and (found := _hash(path)) != sha256.lower():
+        remedy = "Restore the file that the setting `sha256` was made for, or change the setting on purpose."
+        raise ModelError(f"the file's SHA-256 is {found}, not {sha256.lower()}", where=where, remedy=remedy)
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"the model cannot be read: {error.strerror}", where=str(path)) from error

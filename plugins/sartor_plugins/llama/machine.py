@@ -1,0 +1,38 @@
+"""How many threads computing should use on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["threads"]
+
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def threads() -> int:
+    """The physical cores that this process may use, at least 1: hyper-threads do not make matrices faster."""
+    usable = _usable()
+    cores = set()
+    for cpu in usable:
+        try:
+            cores.add(Path(_TOPOLOGY.format(cpu)).read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, min(len(cores), _quota() or len(cores)))
+
+
+def _usable() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _quota() -> int | None:
+    """The CPUs that a container was given, rounded up; None without a limit."""
+    try:
+        quota, _, period = _QUOTA.read_text().strip().partition(" ")
+        return None if quota == "max" else -(-int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

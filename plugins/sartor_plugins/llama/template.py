@@ -1,0 +1,135 @@
+"""A model's chat template: messages to the pieces of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import NoReturn
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sartor.errors import ModelError
+from sartor.values import JSONValue
+from sartor_plugins.llama.prompt import Called, Line, Veil, merged_system, plain_tools, told_tools
+from sartor_plugins.llama.vocabulary import Piece
+
+__all__ = ["CHATML", "ChatTemplate"]
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""For models without a template whose vocabulary has its control tokens."""
+
+_LIMIT = 200_000
+
+
+class ChatTemplate:
+    """Renders messages. Text of a message can never become part of the template's own text.
+
+    Many templates refuse something: a system message, two messages of one role in a row, tool messages. What
+    such a template raises on, or silently leaves out, is tried again in plainer forms: the system message
+    before the first user's, then calls and results as text, neighbours of one role joined. Tools that a template
+    does not show are described in the system message.
+    """
+
+    def __init__(self, source: str, *, start: str, end: str, spell: Callable[[Called], str], example: str) -> None:
+        """`start` and `end` are the spellings of the tokens that the template calls `bos_token` and `eos_token`;
+        `spell` writes a call as the model would, `example` shows the model how to.
+
+        Raises `ModelError` when the template is broken.
+        """
+        self._start, self._end, self._spell, self._example = start, end, spell, example
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        if len(source) > _LIMIT:
+            raise ModelError("the model's chat template is too long", remedy="Set `template` to a file of your own.")
+        try:
+            self._knows_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
+            self._template = environment.from_string(source)
+        except jinja2.TemplateError as error:
+            raise ModelError(
+                f"the model's chat template is broken: {error}", remedy="Set `template` to a file of your own."
+            ) from error
+        self._environment = environment
+
+    def render(self, lines: Sequence[Line], tools: Sequence[JSONValue] = ()) -> list[Piece]:
+        """The prompt up to where the assistant's reply begins. Raises `ModelError` when no form of it renders."""
+        problem: Exception | None = None
+        for variant, given in self._variants(lines, tools):
+            try:
+                pieces = self._render(variant, given)
+            except Exception as error:
+                problem = error
+                continue
+            if pieces is not None:
+                return pieces
+        reason = f": {problem}" if problem else ", but leaves out messages"
+        raise ModelError(
+            f"the model's chat template does not render this conversation{reason}",
+            remedy="Set `template` to a Jinja file that does.",
+        ) from problem
+
+    def _variants(
+        self, lines: Sequence[Line], tools: Sequence[JSONValue]
+    ) -> Iterator[tuple[Sequence[Line], Sequence[JSONValue]]]:
+        if self._knows_tools or not tools:
+            yield lines, tools
+            yield merged_system(lines), tools
+        if tools:
+            lines = told_tools(lines, tools, self._example)
+            yield lines, ()
+            yield merged_system(lines), ()
+        yield plain_tools(lines, self._spell), ()
+        yield plain_tools(merged_system(lines), self._spell), ()
+
+    def _render(self, lines: Sequence[Line], tools: Sequence[JSONValue]) -> list[Piece] | None:
+        veil = Veil()
+        self._environment.filters["tojson"] = veil.to_json
+        rendered = self._template.render(
+            messages=[_message(line, veil) for line in lines],
+            tools=[_tool(tool, veil) for tool in tools] or None,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            bos_token=self._start,
+            eos_token=self._end,
+            raise_exception=_refuse,
+            strftime_now=lambda form: datetime.now().astimezone().strftime(form),
+        )
+        return veil.split(rendered)
+
+
+def _message(line: Line, veil: Veil) -> dict[str, object]:
+    told: dict[str, object] = {"role": line.role, "content": veil.hide(line.text, must=True)}
+    if line.calls:
+        told["tool_calls"] = [
+            {
+                "id": veil.hide_all(call.id),
+                "type": "function",
+                "function": {
+                    "name": veil.hide(call.name, must=True),
+                    "arguments": veil.hide_all(dict(call.arguments)),
+                },
+            }
+            for call in line.calls
+        ]
+    if line.role == "tool":
+        told |= {"tool_call_id": veil.hide_all(line.call), "name": veil.hide(line.tool)}
+    return told
+
+
+def _tool(tool: JSONValue, veil: Veil) -> JSONValue:
+    """A tool whose texts are hidden; a template that does not show its name does not know tools."""
+    hidden = veil.hide_all(tool)
+    if isinstance(tool, dict) and isinstance(hidden, dict) and isinstance(tool.get("function"), dict):
+        function, told = hidden["function"], tool["function"]
+        if isinstance(function, dict) and isinstance(told, dict):
+            function["name"] = veil.hide(str(told.get("name", "")), must=True)
+    return hidden
+
+
+def _refuse(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)

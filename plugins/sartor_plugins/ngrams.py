@@ -1,0 +1,118 @@
+"""Vectors of character n-grams: they find words that are spelt alike, and know nothing of meaning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+from pydantic import Field
+
+from sartor.hookspecs import hookimpl
+from sartor.plugin import Plugin, PluginSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from langchain_core.embeddings import Embeddings
+    from numpy.typing import NDArray
+
+__all__ = ["NgramsPlugin", "NgramsSettings"]
+
+_WORD = re.compile(r"[^\W_]+")
+_SIZES = (3, 4, 5)
+_LONGEST = 40
+"""Letters of a word that count; what is longer is no word of a language."""
+
+BUCKETS = 1 << 16
+"""Size of the table of background frequencies, `ngrams.npy`, made by `training/ngram_background.py`."""
+
+
+class NgramsSettings(PluginSettings):
+    """What stands under `ngrams` in `sartor.yaml`."""
+
+    width: int = Field(default=2048, ge=64, le=16384)
+    """Numbers in a vector. An index must be made anew after a change."""
+
+
+class NgramsPlugin(Plugin):
+    """Embeddings without a model: character n-grams of 3 to 5 inside words, accents folded, lower case.
+
+    Each n-gram counts by its rarity in everyday text of seven languages and by how often it stands in the
+    text, and is hashed, with a sign, to one of `width` places; the vector has length 1. So they forgive
+    inflection, compounds and spelling mistakes, which keyword search does not. They are not semantic: "car"
+    is no nearer to "vehicle" than to "banana". No download, no state, and the same vector on every machine.
+    """
+
+    Settings = NgramsSettings
+
+    @hookimpl
+    def sartor_embeddings(self) -> Embeddings:
+        return _embeddings(cast("NgramsSettings", self.settings).width)
+
+
+def _embeddings(width: int) -> Embeddings:
+    """The embeddings; a function, since LangChain's base class is imported only when they are asked for."""
+    from langchain_core.embeddings import Embeddings
+
+    class NgramEmbeddings(Embeddings):
+        """Vectors of character n-grams. `model` names their kind, for an index to tell them from others."""
+
+        def __init__(self) -> None:
+            self.model = f"ngrams-1-{width}"
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [embed(text, width).tolist() for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return cast("list[float]", embed(text, width).tolist())
+
+    return NgramEmbeddings()
+
+
+def embed(text: str, width: int) -> NDArray[np.float32]:
+    """The vector of `text`: of length 1, or 0 where the text has no letter or digit."""
+    import numpy as np
+
+    vector = np.zeros(width, dtype=np.float64)
+    words = folded_words(text)
+    if words:
+        hashes, counts = np.unique(np.concatenate([hashed_ngrams(word) for word in words]), return_counts=True)
+        weights = (1 + np.log(counts)) * _rarity()[hashes % BUCKETS]
+        # CRC-32 decides about the bucket; a multiplication makes the place independent of it.
+        mixed = (hashes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+        signs = np.where(mixed >> np.uint64(31), 1.0, -1.0)
+        vector += np.bincount((mixed % np.uint64(width)).astype(np.intp), weights * signs, minlength=width)
+        length = float(np.sqrt(vector @ vector))
+        if length:
+            vector /= length
+    return vector.astype(np.float32)
+
+
+def folded_words(text: str) -> Sequence[str]:
+    """The words of `text`, in lower case and without accents."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return _WORD.findall("".join(char for char in decomposed if not unicodedata.combining(char)))
+
+
+@lru_cache(maxsize=50_000)
+def hashed_ngrams(word: str) -> NDArray[np.uint32]:
+    """The CRC-32 of each n-gram of `word`, whose ends count as characters."""
+    import numpy as np
+
+    marked = f"<{word[:_LONGEST]}>"
+    found = [zlib.crc32(marked[at : at + size].encode()) for size in _SIZES for at in range(len(marked) - size + 1)]
+    return np.array(found, dtype=np.uint32)
+
+
+@lru_cache(maxsize=1)
+def _rarity() -> NDArray[np.float64]:
+    """For each bucket, the weight of the n-grams in it: the logarithm of how seldom a text of 100 words has one."""
+    import numpy as np
+
+    table = np.load(BytesIO(files("sartor_plugins").joinpath("ngrams.npy").read_bytes()), allow_pickle=False)
+    return cast("NDArray[np.float64]", table.astype(np.float64) / 16)

@@ -1,0 +1,138 @@
+"""Batches of examples, made in a process of their own while the model learns."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from training.corpus import load_documents, load_synonyms
+from training.examples import Example, Generator
+from training.questions import Library
+from training.tokenizer import Coder
+from training.words import STOP, WORD, stem
+
+__all__ = ["Batch", "Feed", "Sample", "encode"]
+
+LENGTHS = (160, 224, 288, 384, 512, 768, 1024)
+
+
+@dataclass
+class Sample:
+    """One example in tokens: weights of the predicted tokens, ends of units, words that match."""
+
+    ids: list[int]
+    weights: list[float]
+    units: list[tuple[int, int]]  # (last token, first token's id)
+    gold: int
+    matches: list[tuple[int, int]]  # (token, 1 when its word is one of the question's)
+
+
+@dataclass
+class Batch:
+    tokens: Tensor
+    at: Tensor  # flat positions whose next token is learned
+    weight: Tensor
+    unit_at: Tensor  # (rows, most units) flat positions, -1 for none
+    unit_first: Tensor
+    gold: Tensor  # index of the unit, or the number of units for none
+    match_at: Tensor
+    match: Tensor
+    examples: int
+
+
+def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
+    prompt, start, offsets = coder.prompt(example.messages, example.tools)
+    answer = coder.answer(example.answer)
+    ids = prompt + answer
+    weights = [0.0] * len(ids)  # of predicting the token at this place
+    for i in range(len(answer)):
+        weights[len(prompt) + i] = (5.0, 2.5, 1.5)[i] if i < 3 else 1.0
+    for i in rng.sample(range(1, len(prompt)), min(24, len(prompt) - 1)):
+        weights[i] = 0.1
+    units, matches = [], []
+    if example.units:
+        ends = {b: i for i, (_, b) in enumerate(offsets)}
+        begins = {}
+        for i, (a, _) in enumerate(offsets):
+            begins.setdefault(a, i)
+            begins.setdefault(a + 1, i)  # a token with its leading space
+        for a, b in example.units:
+            units.append((start + ends[b], ids[start + begins[a]]))
+        if example.stems:
+            content = example.messages[-1]["content"]
+            wanted = set(example.stems)
+            first, last = example.units[0][0], example.units[-1][1]
+            for word in WORD.finditer(content, first, last):
+                if word[0].lower() not in STOP and word.end() in ends:
+                    matches.append((start + ends[word.end()], int(stem(word[0]) in wanted)))
+    return Sample(ids, weights, units, example.gold, matches)
+
+
+def collate(samples: list[Sample], length: int) -> Batch:
+    tokens = torch.zeros(len(samples), length, dtype=torch.int64)
+    at, weight, match_at, match, gold = [], [], [], [], []
+    most = max(1, max(len(s.units) for s in samples))
+    unit_at = torch.full((len(samples), most), -1)
+    unit_first = torch.zeros(len(samples), most, dtype=torch.int64)
+    for row, s in enumerate(samples):
+        tokens[row, : len(s.ids)] = torch.tensor(s.ids)
+        for i, w in enumerate(s.weights):
+            if w:
+                at.append(row * length + i - 1)
+                weight.append(w)
+        for j, (place, first) in enumerate(s.units):
+            unit_at[row, j] = row * length + place
+            unit_first[row, j] = first
+        gold.append(s.gold if s.gold >= 0 else most)
+        match_at += [row * length + p for p, _ in s.matches]
+        match += [float(m) for _, m in s.matches]
+    return Batch(tokens, torch.tensor(at), torch.tensor(weight), unit_at, unit_first, torch.tensor(gold), torch.tensor(match_at, dtype=torch.int64), torch.tensor(match), len(samples))
+
+
+def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue) -> None:
+    """Fill the queue for ever; `phase` says how hard the examples are."""
+    torch.set_num_threads(1)
+    coder = Coder(work / "tokenizer.json")
+    generator = Generator(Library(load_documents(work), load_synonyms(work)), seed)
+    rng = random.Random(seed)
+    bins: dict[int, list[Sample]] = {n: [] for n in LENGTHS}
+    while True:
+        now = phase.value
+        generator.plain = now == 0
+        generator.most_passages = (2, 4, 4)[now]
+        generator.most_words = (25, 70, 120)[now]
+        sample = encode(generator.draw(), coder, rng)
+        longest = (224, 512, 1024)[now]
+        length = next((n for n in LENGTHS if len(sample.ids) <= n), None)
+        if length is None or length > longest:
+            continue
+        bins[length].append(sample)
+        if len(bins[length]) * length >= budget:
+            queue.put(collate(bins[length], length))
+            bins[length] = []
+
+
+class Feed:
+    """The batches of `workers` processes."""
+
+    def __init__(self, work: Path, seed: int, budget: int, workers: int = 1) -> None:
+        context = mp.get_context("spawn")
+        self.queue = context.Queue(maxsize=24)
+        self.phase = context.Value("i", 0)
+        self.workers = [
+            context.Process(target=produce, args=(work, seed + i, budget, self.phase, self.queue), daemon=True) for i in range(workers)
+        ]
+        for worker in self.workers:
+            worker.start()
+
+    def next(self) -> Batch:
+        return self.queue.get()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.terminate()

@@ -1,0 +1,166 @@
+"""The training run: phases, losses, and what is written while it runs."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.batches import Batch, Feed
+from training.model import Mini, Shape
+
+__all__ = ["Aids", "copy_batch", "load", "save", "train"]
+
+FOUND, SOUGHT = 1, 3  # after these layers: words that match are known; the right sentence is known
+
+
+class Aids(nn.Module):
+    """Helpers that exist only in training: they ask inner layers for what they should know by then."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        d = shape.width
+        self.match = nn.Linear(d, 1)
+        self.unit = nn.Linear(d, 1)
+        self.first = nn.Linear(d, d, bias=False)
+        self.norm = nn.RMSNorm(d, eps=1e-6)
+        nn.init.eye_(self.first.weight)
+
+    def losses(self, model: Mini, kept: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Losses of the matching words, the right sentence, the sentences' first tokens; hits."""
+        d = model.shape.width
+        found, sought = (self.norm(k.float()).reshape(-1, d) for k in kept)
+        zero = found.sum() * 0
+        match = F.binary_cross_entropy_with_logits(self.match(found[batch.match_at])[:, 0], batch.match) if len(batch.match) else zero
+        there = batch.unit_at >= 0
+        if not there.any():
+            return match, zero, zero, zero
+        states = sought[batch.unit_at.clamp(min=0)]
+        scores = self.unit(states)[..., 0].masked_fill(~there, -1e4)
+        scores = torch.cat([scores, scores.new_zeros(len(scores), 1)], 1)
+        rows = there.any(1)
+        unit = F.cross_entropy(scores[rows], batch.gold[rows])
+        hits = (scores[rows].argmax(1) == batch.gold[rows]).float().mean()
+        logits = F.linear(self.first(states[there]), model.embed.weight)
+        return match, unit, F.cross_entropy(logits * 4, batch.unit_first[there]), hits
+
+
+def copy_batch(vocab: int, rows: int = 40, length: int = 160) -> tuple[Tensor, Tensor, Tensor]:
+    """Random tokens that repeat after a random period; only the repeats are learned."""
+    tokens = torch.randint(7, vocab, (rows, length))
+    at = []
+    for row in range(rows):
+        period = random.randint(3, 72)
+        tokens[row] = tokens[row, :period].repeat(length // period + 1)[:length]
+        at.append(torch.arange(period, length - 1) + row * length)
+    flat = torch.cat(at)
+    flat = flat[torch.randperm(len(flat))[:1500]]
+    return tokens, flat, torch.ones(len(flat))
+
+
+def optimisers(model: Mini, aids: Aids, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the rest."""
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n] + list(aids.parameters())
+    return [
+        torch.optim.Muon(inner, lr=lr, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4),
+        torch.optim.AdamW(rest, lr=lr * 0.6, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def save(path: Path, model: Mini, note: dict) -> None:
+    torch.save({"shape": model.shape.as_dict(), "weights": model.state_dict(), "note": note}, path)
+
+
+def load(path: Path) -> tuple[Mini, dict]:
+    stored = torch.load(path, weights_only=True)
+    model = Mini(Shape(**stored["shape"]))
+    model.load_state_dict(stored["weights"])
+    return model.eval(), stored["note"]
+
+
+def speed(done: float, warm: float = 0.01) -> float:
+    """The learning rate's factor at this part of the time: up, level, then down to nearly nothing."""
+    if done < warm:
+        return max(done / warm, 0.05)
+    if done < 0.45:
+        return 1.0
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.45) / 0.55))
+
+
+def train(
+    work: Path, minutes: float, lr: float = 3e-3, checkpoint: Callable[[Mini, dict], None] | None = None, every: float = 10.0, seed: int = 0
+) -> Mini:
+    """Train for so many minutes: copying, then easy quotes, then everything, then long prompts."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    torch.set_num_threads(2)
+    torch._dynamo.config.recompile_limit = 64
+    vectors = torch.load(work / "vectors.pt", weights_only=True)
+    model = Mini(Shape(vocab=vectors.shape[0]), vectors)
+    aids = Aids(model.shape)
+    steps = optimisers(model, aids, lr)
+    for block in model.blocks:
+        block.compile(dynamic=False)
+    feed = Feed(work, seed + 1, budget=6144)
+    begin = time.time()
+    total = minutes * 60
+    seen = examples = step = 0
+    mean: dict[str, float] = {}
+    copying, next_save, next_line = True, every * 60, 0.0
+    while (now := time.time() - begin) < total:
+        done = now / total
+        for s in steps:
+            for group in s.param_groups:
+                group.setdefault("base", group["lr"])
+                group["lr"] = group["base"] * speed(done)
+        if copying and (now > total * 0.06 or mean.get("copy", 9.0) < 0.6):
+            copying = False
+        feed.phase.value = 0 if done < 0.08 else 1 if done < 0.75 else 2
+        if copying:
+            tokens, at, weight = copy_batch(model.shape.vocab)
+        else:
+            batch = feed.next()
+            tokens, at, weight = batch.tokens, batch.at, batch.weight
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden, kept = model(tokens, keep=(FOUND, SOUGHT))
+            logits = model.logits(hidden.reshape(-1, model.shape.width)[at])
+        target = tokens.reshape(-1)[at + 1]
+        each = F.cross_entropy(logits.float(), target, reduction="none")
+        loss = words = (each * weight).sum() / weight.sum()
+        now_mean = {"copy" if copying else "answer": words.item()}
+        if not copying:
+            match, unit, first, hits = aids.losses(model, kept, batch)
+            loss = words + 0.15 * match + 0.3 * unit + 0.1 * first
+            chosen = weight == 5.0
+            right = (logits[chosen].argmax(-1) == target[chosen]).float().mean()
+            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "unit_right": hits.item(), "first_right": right.item()}
+            examples += batch.examples
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for s in steps:
+            s.step()
+            s.zero_grad()
+        step, seen = step + 1, seen + tokens.numel()
+        for k, v in now_mean.items():
+            mean[k] = v if k not in mean else 0.97 * mean[k] + 0.03 * v
+        if now >= next_line:
+            next_line = now + 30
+            shown = " ".join(f"{k} {v:.3f}" for k, v in mean.items())
+            print(f"{now / 60:5.1f} min step {step} phase {feed.phase.value} examples {examples} tok/s {seen / max(now, 1):.0f} {shown}", flush=True)
+        if checkpoint and now >= next_save:
+            next_save = now + every * 60
+            checkpoint(model, {"minutes": now / 60, "steps": step, "examples": examples, "tokens": seen})
+            model.train()
+    feed.close()
+    note = {"minutes": minutes, "steps": step, "examples": examples, "tokens": seen}
+    if checkpoint:
+        checkpoint(model, note)
+    save(work / "model.pt", model, note)
+    return model
