@@ -3,7 +3,7 @@
 Run `python -m training.ngram_background` with `pyspellchecker` installed (MIT; its word counts come from
 OpenSubtitles). For each language, a bucket's probability is that of all words with an n-gram in it; a bucket
 takes the highest of its languages, since a text is in one of them. What is stored is the logarithm of how
-seldom a text of 100 words has such an n-gram, in sixteenths, as one byte: 64 KB.
+seldom ten words of text have such an n-gram, in sixteenths, as one byte: 64 KB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sartor_plugins.ngrams import BUCKETS, folded_words, hashed_ngrams
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt")
 TARGET = Path(__file__).parents[1] / "plugins/sartor_plugins/ngrams.npy"
-WORDS = 100
+WORDS = 10
 RAREST = 1e-5
 
 

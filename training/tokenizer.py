@@ -18,7 +18,7 @@ CHAT_TEMPLATE = """{%- for message in messages -%}
 {% if message['tool_calls'] -%}
 {%- for call in message['tool_calls'] -%}
 {%- set args = call['function']['arguments'] -%}
-<tool_call>{"name": {{ call['function']['name'] | tojson }}, "arguments": {{ args if args is string else args | tojson }}}</tool_call>
+<tool_call>{"name": {{ call['function']['name'] | tojson }}, "arguments": {% if args is string %}{{ args }}{% else %}{{ '{' }}{% for key in args %}{{ key | tojson }}: {{ args[key] | tojson }}{% if not loop.last %}, {% endif %}{% endfor %}{{ '}' }}{% endif %}{{ '}' }}</tool_call>
 {%- endfor -%}
 {%- else -%}
 {{- message['content'] -}}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sartor.plugin import Plugin, PluginSettings
     from sartor.policy import ALLOW, Draft, Edit, Policy, Verdict, ask, block, rewrite
     from sartor.sync import open_sync
-    from sartor.tool import Tool, tool
+    from sartor.tools import Tool, tool
     from sartor.values import (
         BotInfo,
         Citation,
@@ -51,7 +51,7 @@ _HOME = {
     "plugin": ("Plugin", "PluginSettings"),
     "policy": ("ALLOW", "Draft", "Edit", "Policy", "Verdict", "ask", "block", "rewrite"),
     "sync": ("open_sync",),
-    "tool": ("Tool", "tool"),
+    "tools": ("Tool", "tool"),
     "values": (
         "BotInfo",
         "Citation",

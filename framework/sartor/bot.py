@@ -11,7 +11,7 @@ from sartor.errors import SartorError, UsageError
 from sartor.judge import Approver
 from sartor.policy import Policy
 from sartor.spec import BotSpec
-from sartor.tool import Tool
+from sartor.tools import Tool
 from sartor.turn import BotParts, TurnPath
 from sartor.values import BotInfo, Event, Finished, Reply, Turn
 

@@ -20,7 +20,7 @@ from sartor.project import EffectiveBot, Project
 from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
 from sartor.store import Store
-from sartor.tool import Tool
+from sartor.tools import Tool
 from sartor.turn import BotParts
 from sartor.values import BotInfo
 

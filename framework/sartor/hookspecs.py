@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sartor.policy import Policy
     from sartor.retrieval import Index, Reader, Retriever
-    from sartor.tool import Tool
+    from sartor.tools import Tool
     from sartor.values import BotInfo
 
 __all__ = ["hookimpl", "hookspec"]

@@ -26,7 +26,7 @@ from langchain_core.tools import BaseTool
 from langsmith import tracing_context
 
 from sartor.errors import ModelError, SartorError
-from sartor.tool import Tool
+from sartor.tools import Tool
 from sartor.values import Choices, JSONValue, Message, Passage, ToolCall, Turn, Usage
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ _BULLET = re.compile(r"[ \t]*(?:[-*+•‣◦▪–—·]|\(?(?:\d{1,3}|[a-z]|[i
 _ROW = re.compile(r".{1,80}? — [^:,.;!?]{1,40}: ")
 _STOP = re.compile(r"(?:[.…]+|[!?]+)(?:[\"'”’)\]*_]|[ \u00a0\u202f]?»)*(?=\s)|[。！？]+[」』）]*")
 _SPACES = re.compile(r"\s*")
-_LAST_WORD = re.compile(r"[\w.°'’-]*$")
+_LAST_WORD = re.compile(r"[\w.°-]*$")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 
 # Before a name or a further word: never the end of a sentence.
@@ -130,20 +130,21 @@ def _merged(sections: Sequence[Section], words: int) -> Iterator[tuple[str, str]
 def _cut(text: str, words: int) -> Iterator[str]:
     """`text` in stretches of similar size and at most `words` words, cut between units."""
     units = [part for unit in _units(text) for part in _split_long(text, unit, words)]
-    total = sum(unit.words for unit in units)
     if not units:
         return
-    pieces = -(-total // words)
-    goal = total / pieces
-    first, size = units[0].outer, 0
-    for before, unit in zip([None, *units], units, strict=False):
-        roomy = size + unit.words <= words
-        # Past the goal a new line is a good place to go on; before it only a full piece is cut.
-        if before is not None and (not roomy or (size >= goal and unit.opens)):
-            yield text[first : before.end].strip()
-            first, size = unit.outer, 0
+    left = sum(unit.words for unit in units)
+    goal = left / -(-left // words)
+    first, size = 0, 0
+    for number, unit in enumerate(units):
+        # A new line is a good place to cut, so there a piece may be a little short of the goal.
+        enough = size >= 0.8 * goal if unit.opens else size + unit.words / 2 > goal
+        if size and (size + unit.words > words or (enough and left > unit.words)):
+            yield text[units[first].outer : units[number - 1].end]
+            goal = left / -(-left // words)
+            first, size = number, 0
         size += unit.words
-    yield text[first : units[-1].end].strip()
+        left -= unit.words
+    yield text[units[first].outer : units[-1].end]
 
 
 def _split_long(text: str, unit: _Unit, words: int) -> Iterator[_Unit]:
@@ -210,7 +211,7 @@ def _ends(before: str, stop: str, rest: str) -> bool:
     if stop[0] != "." or stop.startswith(".."):
         return True
     word = _LAST_WORD.search(before)
-    name = (word.group() if word else "").strip(".-'’").lower()
+    name = (word.group() if word else "").strip(".-").lower()
     if name in _ALWAYS_SET or before.endswith(("p. ex", "P. ex", "c.-à-d")):
         return False
     if name in _NUMBERED_SET and after[0].isdigit():

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from sartor.spec import Limits
-from sartor.tool import Tool
+from sartor.tools import Tool
 from sartor.values import ToolCall, ToolResult, Turn
 
 __all__ = ["check_call", "run_tool"]

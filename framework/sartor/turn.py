@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sartor.errors import RunError, SartorError
+from sartor.errors import NamingError, RunError, SartorError
 from sartor.grounding import CitationFilter, Quotable, cited, quotable, unsupported
 from sartor.judge import Approver, Judge
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
 from sartor.spec import BotSpec, Text
-from sartor.tool import Tool
+from sartor.tools import Tool
 from sartor.toolbox import check_call, run_tool
 from sartor.values import (
     BotInfo,
@@ -107,6 +107,8 @@ class TurnPath:
         except asyncio.CancelledError:
             self.outcome = Outcome.CANCELLED
             await asyncio.shield(self.parts.store.commit(self.reply()))
+            raise
+        except NamingError:  # the conversation is not this user's: nothing to answer, nothing to store
             raise
         except SartorError as error:
             self.fail(str(error))

@@ -42,8 +42,8 @@ class NgramsSettings(PluginSettings):
 class NgramsPlugin(Plugin):
     """Embeddings without a model: character n-grams of 3 to 5 inside words, accents folded, lower case.
 
-    Each n-gram counts by its rarity in everyday text of seven languages and by how often it stands in the
-    text, and is hashed, with a sign, to one of `width` places; the vector has length 1. So they forgive
+    Each n-gram counts by its rarity in everyday text of seven languages and by the square root of how often it
+    stands in the text, and is hashed, with a sign, to one of `width` places; the vector has length 1. So they forgive
     inflection, compounds and spelling mistakes, which keyword search does not. They are not semantic: "car"
     is no nearer to "vehicle" than to "banana". No download, no state, and the same vector on every machine.
     """
@@ -82,7 +82,7 @@ def embed(text: str, width: int) -> NDArray[np.float32]:
     words = folded_words(text)
     if words:
         hashes, counts = np.unique(np.concatenate([hashed_ngrams(word) for word in words]), return_counts=True)
-        weights = (1 + np.log(counts)) * _rarity()[hashes % BUCKETS]
+        weights = np.sqrt(counts) * _rarity()[hashes % BUCKETS]
         # CRC-32 decides about the bucket; a multiplication makes the place independent of it.
         mixed = (hashes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
         signs = np.where(mixed >> np.uint64(31), 1.0, -1.0)
@@ -111,7 +111,7 @@ def hashed_ngrams(word: str) -> NDArray[np.uint32]:
 
 @lru_cache(maxsize=1)
 def _rarity() -> NDArray[np.float64]:
-    """For each bucket, the weight of the n-grams in it: the logarithm of how seldom a text of 100 words has one."""
+    """For each bucket, the weight of the n-grams in it: the logarithm of how seldom ten words of text have one."""
     import numpy as np
 
     table = np.load(BytesIO(files("sartor_plugins").joinpath("ngrams.npy").read_bytes()), allow_pickle=False)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
+from sartor.errors import KnowledgeError
 from sartor.store.rows import DocumentRow
 from sartor.store.schema import chunks, documents
 from sartor.store.tenants import insert_or_update, know_tenant
@@ -55,7 +57,10 @@ def documents_of(connection: Connection, tenant: str, bot: str) -> dict[str, Doc
 def put_document(
     connection: Connection, tenant: str, bot: str, document: DocumentRow, made: Sequence[Chunk]
 ) -> list[str]:
-    """Replace the document of that source; the ids of its chunks that are no longer there."""
+    """Replace the document of that source; the ids of its chunks that are no longer there.
+
+    Raises `KnowledgeError` for a chunk whose id another document has.
+    """
     key = {"of_tenant": tenant, "of_bot": bot, "of_document": document.source}
     know_tenant(connection, tenant, document.ingested)
     row = {
@@ -71,7 +76,13 @@ def put_document(
     before = connection.scalars(_IDS, key).all()
     connection.execute(_DELETE_CHUNKS, key)
     if made:
-        connection.execute(insert(chunks), [_chunk_row(chunk, document.source) for chunk in made])
+        try:
+            connection.execute(insert(chunks), [_chunk_row(chunk, document.source) for chunk in made])
+        except IntegrityError as error:
+            raise KnowledgeError(
+                f"A chunk of {document.source} has the id of another document's",
+                remedy="Derive a chunk's id from its source and position too.",
+            ) from error
     kept = {chunk.id for chunk in made}
     return [id_ for id_ in before if id_ not in kept]
 

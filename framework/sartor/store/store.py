@@ -16,7 +16,7 @@ from sartor.store.tenant import TenantStore
 from sartor.store.tenants import tenant_names
 from sartor.store.upgrade import bring_up_to_date
 
-__all__ = ["Store"]
+__all__ = ["Store", "database_at"]
 
 _REMEDY = "Write sqlite:///state/sartor.db (four slashes for an absolute path) or postgresql://user@host/database."
 
@@ -35,7 +35,7 @@ class Store:
         tests) or ``postgresql://user:password@host/database``. Raises `UsageError` for any other, and
         `StoreError` when the database cannot be used or was written by a later version.
         """
-        database = _database(url)
+        database = database_at(url)
         try:
             await bring_up_to_date(database)
         except BaseException:
@@ -64,7 +64,8 @@ class Store:
         await self.close()
 
 
-def _database(url: str) -> Database:
+def database_at(url: str) -> Database:
+    """The database that `url` names, not opened yet. Raises `UsageError`."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:

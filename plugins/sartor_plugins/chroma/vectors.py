@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from sartor.errors import KnowledgeError
 
 if TYPE_CHECKING:
-    import numpy as np
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
-    from numpy.typing import NDArray
 
     from sartor.values import BotInfo, Chunk
 
@@ -32,6 +30,8 @@ class Vectors:
 
     def add(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
         """Add or replace chunks. Raises `KnowledgeError` for vectors of other embeddings than those here."""
+        import numpy as np
+
         if not chunks:
             return
         collection = self._find() or self._client.create_collection(
@@ -45,7 +45,7 @@ class Vectors:
             part = slice(at, at + _BATCH)
             collection.upsert(
                 ids=[chunk.id for chunk in chunks[part]],
-                embeddings=_arrays(vectors[part]),
+                embeddings=np.asarray(vectors[part], dtype=np.float32),
                 metadatas=[{"audience": chunk.audience} for chunk in chunks[part]],
             )
 
@@ -65,13 +65,15 @@ class Vectors:
 
     def search(self, vector: Sequence[float], limit: int, audience: str | None) -> dict[str, float]:
         """The cosine, 0 to 1, of the `limit` nearest chunks by id; `audience` None: everybody's are all there are."""
+        import numpy as np
+
         collection = self._find()
         if collection is None:
             return {}
         self._check(collection, len(vector))
         where = None if audience is None else {"audience": {"$in": ["", audience]}}
         found = collection.query(
-            query_embeddings=_arrays([vector]),
+            query_embeddings=np.asarray([vector], dtype=np.float32),
             n_results=limit,
             where=where,  # type: ignore[arg-type]
             include=["distances"],
@@ -95,9 +97,3 @@ class Vectors:
                 f"{known.get('width')}, and not with {self._model} of width {width}",
                 remedy=f"Make it anew: sartor ingest --rebuild {self._bot.id}",
             )
-
-
-def _arrays(vectors: Sequence[Sequence[float]]) -> list[NDArray[np.float32]]:
-    import numpy as np
-
-    return [np.asarray(vector, dtype=np.float32) for vector in vectors]

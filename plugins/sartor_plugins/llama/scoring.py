@@ -30,18 +30,18 @@ def likelihoods(session: Session, root: Node) -> dict[int, list[float]]:
     candidate, which costs nothing, and a token that several candidates share belongs to all their sequences.
     The last token of a candidate is never computed, since nothing follows it.
     """
-    first = log_softmax(session.logits())
+    first = _children(root, session.logits())
     found: dict[int, list[float]] = {}
     waiting = list(root.below)
     while waiting:
         group, waiting = _group(session, waiting)
         rows = _compute(session, root, group)
         for candidate in group:
-            row, node = first, root
+            row = first
             found[candidate.number] = scores = []
-            for token, child in node.tokens(candidate):
-                scores.append(float(row[token]))
-                row = rows.get(id(child), row)
+            for token, node in root.tokens(candidate):
+                scores.append(row[token])
+                row = rows.get(id(node), row)
     return found
 
 
@@ -57,8 +57,8 @@ def _group(session: Session, waiting: Sequence[Candidate]) -> tuple[list[Candida
     return list(waiting[:count]), list(waiting[count:])
 
 
-def _compute(session: Session, root: Node, group: Sequence[Candidate]) -> dict[int, Floats]:
-    """For each place of the tree (by `id`), the log-probabilities of what follows, where something does."""
+def _compute(session: Session, root: Node, group: Sequence[Candidate]) -> dict[int, dict[int, float]]:
+    """For each place of the tree (by `id`), the log-probabilities of its children, where it has some."""
     places: list[tuple[int, int, list[int], Node]] = []
     known: dict[int, list[int]] = {}
     for sequence, candidate in enumerate(sorted(group, key=lambda one: one.tokens), start=1):
@@ -71,13 +71,17 @@ def _compute(session: Session, root: Node, group: Sequence[Candidate]) -> dict[i
             else:
                 known[id(node)] = [sequence]
                 places.append((token, session.length + depth, known[id(node)], node))
-    rows: dict[int, Floats] = {}
+    rows: dict[int, dict[int, float]] = {}
     for at in range(0, len(places), session.batch_size):
         part = places[at : at + session.batch_size]
         session.decode([(token, place, sequences) for token, place, sequences, _ in part])
         for number, (*_, node) in enumerate(part):
-            row = log_softmax(session.row(number))
-            rows[id(node)] = row
+            rows[id(node)] = _children(node, session.row(number))
     for sequence in range(1, len(group) + 1):
         lib.llama_memory_seq_rm(session.memory, sequence, -1, -1)
     return rows
+
+
+def _children(node: Node, row: Row) -> dict[int, float]:
+    told = log_softmax(row)
+    return {token: float(told[token]) for token in node.children}

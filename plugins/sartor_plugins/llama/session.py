@@ -156,6 +156,8 @@ class Session:
 
         Raises `Stopped` when the abort flag is up, `ModelError` when the computation fails.
         """
+        if self.length > self.size:
+            raise ModelError(f"the reply does not fit into the {self.size} tokens of the setting `context`")
         if self._row is None:
             for at in range(0, len(self._pending), _BATCH):
                 part = self._pending[at : at + _BATCH]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from sartor_plugins.personal_data.fold import fold
 from stdnum import iban, luhn, numdb
+
+from sartor_plugins.personal_data.fold import fold
 
 __all__ = ["LONGEST", "Data", "Found", "compact", "find"]
 

@@ -34,7 +34,7 @@ def _any(*patterns: str) -> str:
 
 _CARD = _any("(?:(?:credit|debit|bank|payment)_)?card(?:'s)?")
 _DATA_EN = _any(
-    f"{_CARD}_(?:number|no|detail|data|info|information|digit)s?",
+    f"{_CARD}_(?:number|no|nr|num|detail|data|info|information|digit)s?",
     f"(?:credit|debit|bank|payment)_card (?:stored|saved|registered)_{_CARD}s?",
     "(?:card|payment_method)s?(?=_(?:(?:do_)?you_(?:have_)?)?(?:is_|are_)?(?:on_file|saved|stored|keep))",
     f"(?:number|digit|detail)s?_(?:of|on|from)_(?:(?:the|his|her|their|a)_)?{_CARD}",
@@ -44,9 +44,9 @@ _DATA_EN = _any(
 )
 _PERSON_EN = (
     _any(
-        "customer client user buyer guest member patient person people man woman guy neighbou?r wife husband friend boss",
-        "colleague girlfriend boyfriend partner mother father brother sister son daughter employee someone somebody",
-        "everyone everybody card_?holder account_holder payer sender order mr mrs ms miss dr",
+        "customer client user buyer guest member patient person people man woman guy neighbou?r wife husband friend",
+        "boss colleague girlfriend boyfriend partner mother father brother sister son daughter employee",
+        "someone somebody everyone everybody card_?holder account_holder payer sender order mr mrs ms miss dr",
     )
     + r"s?\b"
 )
@@ -77,36 +77,37 @@ _SPEAK_EN = _any(
     "|spell|recite|forward|mail|email|text|hand|pass|supply|leak)(?:_out|_off|_up|_over)?(?:_me|_us)?(?:_with|_out)?",
     "(?:get|fetch|find|look_?up|retrieve|pull|pull_up|search|extract|check|identify)(?:_out|_for)?(?:_me|_us)?",
     "(?:i|we)_(?:really_)?(?:need|want|require|am_looking_for|are_looking_for) (?:i|we)(?:_would|'d)_like",
-    "(?:can|could|may|might)_(?:i|we)_(?:please_)?(?:have|get|see|know) (?:want|like|need|love)_to_(?:know|see|have|get)",
+    "(?:can|could|may|might)_(?:i|we)_(?:please_)?(?:have|get|see|know)",
+    "(?:want|like|need|love)_to_(?:know|see|have|get)",
     "(?:do|can|could|did)_you_(?:know|have|see|remember|access)",
     "(?:what|which|whats)(?:_is|_are|_was|_were|'s|'re)? (?:what|how)_about",
 )
 _GAP_EN = (
     r"(?:(?!(?:to|into|with|using|via|by|on|how|where|when|why|if|whether|because|not|you|your|for|formats?|fees?"
-    r"|costs?|meaning|length|example|difference|purpose|point) )" + _WORD + " ){0,6}?"
+    r"|costs?|meaning|length|example|difference|purpose|point|limit|benefits) )" + _WORD + " ){0,6}?"
 )
 
 # French
 
 _DATA_FR = _any(
     "(?:numero|donnee|coordonnee|info|information|chiffre|detail)s?_(?:(?:de_)?(?:la_|sa_|leur_|ma_)?|d'une_|des_)cartes?"
-    "(?:_bancaires?|_bleues?|_de_credit|_de_paiement)?",
+    "(?:_bancaires?|_bleues?|_de_credit|_de_paiement)?(?!_(?:de_)?(?:fidelite|cadeau|membre))",
     "(?:carte|cb)s?_(?:bancaire|bleue|de_credit)s? ibans? ribs? cvv cvc cryptogrammes? codes?_de_securite",
     "(?:numero|coordonnee|donnee|information|info)s?_(?:bancaire|de_compte|de_paiement|du_compte|de_cb)s?(?:_bancaires?)?",
     "comptes?_bancaires?",
 )
 _PERSON_FR = (
     _any(
-        "client cliente utilisateur utilisatrice acheteur acheteuse personne voisin voisine mari femme ami amie collegue",
-        "patron mere pere frere soeur fils fille titulaire quelqu'un monsieur madame mme mr m mlle membre adherent",
-        "commande assure patient gens",
+        "client cliente utilisateur utilisatrice acheteur acheteuse personne voisin voisine mari femme ami amie",
+        "collegue patron mere pere frere soeur fils fille titulaire quelqu'un monsieur madame mme mr m mlle membre",
+        "adherent commande assure patient gens",
     )
     + r"s?\b"
 )
 _THE_FR = r"(?:(?:autres?|le|la|les|un|une|mon|ma|cet|cette|ce|votre|notre|derniere?|tous|toutes)\x20|l')"
 _COMPANY_FR = _any(
-    "boutique magasin societe entreprise banque carte compte formulaire page site virement paiement remboursement agence",
-    "association assureur visa mastercard commerce vendeur {own}",
+    "boutique magasin societe entreprise banque carte compte formulaire page site virement paiement remboursement",
+    "agence association assureur visa mastercard commerce vendeur {own}",
 )
 _OWNER_FR = _any(
     rf"(?:de_|d')(?!(?:{_THE_FR})*{_COMPANY_FR}s?\b|(?:vous|la_part|quoi|plus|credit|paiement|securite|moi)\b){_WORD}",
@@ -121,8 +122,8 @@ _SPEAK_FR = _any(
     "(?:donne|dis|dite|dites|montre|envoie|envoye|affiche|communique|liste|lis|revele|transmet|transmette|fournis|fournisse"
     "|indique|partage|repete|ecris|ecrive|exporte|trouve|cherche|recherche|recupere|sors)(?:z|r|s)?(?:_moi|_nous)?",
     "(?:me|nous)_(?:donner|dire|montrer|envoyer|communiquer|transmettre|fournir|indiquer|lire|reveler|trouver|sortir)",
-    "(?:me|nous)_(?:donnez|donnes|dites|montrez|envoyez) afficher lister consulter retrouver connaitre obtenir avoir voir",
-    "savoir recuperer (?:j'ai|nous_avons|on_a)_besoin (?:avez_vous|as_tu|connaissez_vous|connais_tu)",
+    "(?:me|nous)_(?:donnez|donnes|dites|montrez|envoyez) afficher lister consulter retrouver connaitre obtenir avoir",
+    "voir savoir recuperer (?:j'ai|nous_avons|on_a)_besoin (?:avez_vous|as_tu|connaissez_vous|connais_tu)",
     "(?:je|nous|on)_(?:veux|voulons|voudrais|voudrait|aimerais|souhaite|cherche)",
     "(?:quel|quelle|quels|quelles)(?:_est|_sont|_etait)? c'est_quoi qu'est_ce_que",
 )
@@ -161,8 +162,8 @@ _OFFER = re.compile(
         "(?:shall|should|can|could|may|must|do|did|would)_(?:i|we)_(?:also_|really_|not_)?(?:give|tell|send|show|share|provide"
         "|read|write|forward|return|print|email|mail|text|pass|say)",
         "(?:give|giving|tell|send|sending)_(?:to_)?(?:you|u|them|him) (?:do|must|should)_(?:i|we)_(?:need|want|have)",
-        "do_you_(?:need|want|require|accept) (?:do|does|will)_(?:you|it|they)_(?:share|send|show|give|pass|print|display)"
-        "(?!_(?:me|us))",
+        "do_you_(?:need|want|require|accept)",
+        "(?:do|does|will)_(?:you|it|they)_(?:share|send|show|give|pass|print|display)(?!_(?:me|us))",
         "(?:puis_je|dois_je|faut_il)_(?:vous_)?(?:donner|communiquer|envoyer|dire|transmettre|fournir|avoir)",
         "je_(?:peux|dois|vais|veux)_(?:vous_)?(?:donner|communiquer|envoyer|dire|transmettre|fournir)",
         "vous_(?:donner|communiquer|transmettre|fournir|envoyer) je_vous_(?:donne|communique|transmets|envoie)",

@@ -12,6 +12,13 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _conversations()
+    _documents()
+    _turns()
+    _audit()
+
+
+def _conversations() -> None:
     op.create_table(
         "tenants",
         sa.Column("name", sa.Text(), nullable=False),
@@ -34,6 +41,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_tenant_bot_user_id_updated", "conversations", ["tenant", "bot", "user_id", "updated"]
     )
+
+
+def _documents() -> None:
     op.create_table(
         "documents",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -81,6 +91,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "bot", "id", name="pk_chunks"),
     )
     op.create_index("ix_chunks_tenant_bot_document_position", "chunks", ["tenant", "bot", "document", "position"])
+
+
+def _turns() -> None:
     op.create_table(
         "turns",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -112,6 +125,9 @@ def upgrade() -> None:
         ),
         sa.UniqueConstraint("tenant", "user_id", "id", name="uq_turns_tenant_user_id_id"),
     )
+
+
+def _audit() -> None:
     op.create_table(
         "tool_uses",
         sa.Column("tenant", sa.Text(), nullable=False),

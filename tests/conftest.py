@@ -1,0 +1,113 @@
+"""A project in a temporary folder, speaking with a scripted model, and searching with a small index in memory."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SCRIPTED = '''
+"""A model that plays the script in its settings."""
+from sartor.plugin import Plugin, PluginSettings, hookimpl
+
+class Settings(PluginSettings):
+    script: list = []
+    choices: bool = False
+    delay: float = 0.0
+
+class Scripted(Plugin):
+    Settings = Settings
+
+    @hookimpl
+    def sartor_model(self):
+        from sartor.testing import Call, ScriptedModel
+
+        def line(given):
+            if isinstance(given, dict):
+                return Call(given["call"], given.get("arguments", {}))
+            if given == "FAIL":
+                return RuntimeError("the model broke")
+            return given
+
+        return ScriptedModel(
+            script=[line(given) for given in self.settings.script],
+            supports_choices=self.settings.choices,
+            delay=self.settings.delay,
+        )
+'''
+
+MEMORY_INDEX = '''
+"""An index that counts shared words."""
+from sartor.plugin import Plugin, hookimpl
+from sartor.values import Hit
+
+class MemoryIndexPlugin(Plugin):
+    @hookimpl
+    def sartor_index(self, bot):
+        return MemoryIndex()
+
+class MemoryIndex:
+    def __init__(self):
+        self.chunks = {}
+
+    async def add(self, chunks):
+        self.chunks.update({chunk.id: chunk for chunk in chunks})
+
+    async def remove(self, ids):
+        for id in ids:
+            self.chunks.pop(id, None)
+
+    async def search(self, query, limit, audience=""):
+        asked = set(query.lower().replace("?", "").split())
+        hits = []
+        for chunk in self.chunks.values():
+            shared = asked & set((chunk.title + " " + chunk.text).lower().replace(".", "").split())
+            if shared and chunk.audience in ("", audience):
+                hits.append(Hit(chunk.id, len(shared) / len(asked), {"words": len(shared)}))
+        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+    async def ids(self):
+        return frozenset(self.chunks)
+
+    async def clear(self):
+        self.chunks.clear()
+
+    async def close(self):
+        pass
+'''
+
+PROJECT = """
+model: scripted
+models:
+  scripted: {plugin: scripted, script: SCRIPT, choices: CHOICES}
+embeddings: null
+index: {plugin: memory-index}
+"""
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Make:
+    """`make_project({"tenants/acme/support/bot.yaml": "…"}, script=[…], choices=False)` writes a project; the
+    files given are added to it, or replace its own."""
+
+    def make(files: dict[str, str] | None = None, *, script: object = (), choices: bool = False) -> Path:
+        project = PROJECT.replace("SCRIPT", json.dumps(list(script))).replace("CHOICES", str(choices).lower())  # type: ignore[call-overload]
+        content = {
+            "sartor.yaml": project,
+            "plugins/scripted.py": SCRIPTED,
+            "plugins/memory_index.py": MEMORY_INDEX,
+            **(files or {}),
+        }
+        root = tmp_path / "project"
+        for name, text in content.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return root
+
+    return make
