@@ -61,7 +61,8 @@ def test_prose_is_cut_where_sentences_end(text: str, expected: list[str]) -> Non
 
 
 def test_items_and_rows_are_units_without_their_bullets() -> None:
-    text = "We ship:\n- Boxes. Up to 5 kg.\n  * Letters\n1. By post\n2) By hand\nBlue — price: 3.50, note: New. Nice.\n--\n"
+    items = "We ship:\n- Boxes. Up to 5 kg.\n  * Letters\n1. By post\n2) By hand\n"
+    text = items + "Blue — price: 3.50, note: New. Nice.\n--\n"
     assert sentences(text) == [
         "We ship:",
         "Boxes. Up to 5 kg.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
 import sartor
 from sartor.errors import NamingError, UsageError
 from sartor.values import Delta, Finished, Origin, Outcome, ToolFinished, ToolStarted

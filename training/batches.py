@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def collate(samples: list[Sample], length: int) -> Batch:
 
 def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue) -> None:
     """Fill the queue for ever; `phase` says how hard the examples are."""
+    os.nice(10)  # the training itself goes first
     torch.set_num_threads(1)
     coder = Coder(work / "tokenizer.json")
     generator = Generator(Library(load_documents(work), load_synonyms(work)), seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,10 @@ class Bot:
         approve: Approver | None = None,
     ) -> Reply:
         """Answer `text`, and return when the turn is committed. See `stream`."""
-        told = {"user": user, "conversation": conversation, "audience": audience, "language": language}
-        async with aclosing(self.stream(text, approve=approve, **told)) as events:
+        stream = self.stream(
+            text, user=user, conversation=conversation, audience=audience, language=language, approve=approve
+        )
+        async with aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     return event.reply
@@ -72,7 +74,7 @@ class Bot:
         audience: str = "",
         language: str = "",
         approve: Approver | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Answer `text` piece by piece: `Delta`, `ToolStarted`, `ToolFinished`, and at last `Finished`.
 
         `user` is the host application's id of who speaks; `conversation` continues an earlier one of the same
@@ -87,7 +89,8 @@ class Bot:
         path = TurnPath(self._parts, turn, approve, events.put_nowait)
         task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
         self._running.add(task)
-        task.add_done_callback(lambda task: (self._running.discard(task), events.put_nowait(None)))
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event

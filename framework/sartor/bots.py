@@ -219,7 +219,9 @@ def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
         from sartor.langchain import RetrieverAdapter
 
         if not isinstance(given, BaseRetriever):
-            raise PluginError(f"plugin {plugin.name!r}: sartor_retrievers gave a {type(given).__name__}, not a retriever")
+            raise PluginError(
+                f"plugin {plugin.name!r}: sartor_retrievers gave a {type(given).__name__}, not a retriever"
+            )
         retrievers.append(RetrieverAdapter(given, info.tenant, plugin.name))
     return retrievers
 

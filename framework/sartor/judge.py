@@ -84,7 +84,12 @@ class Judge:
         self.records.append(VerdictRecord(policy, stage.value, kind, reason, subject))
 
     async def ask(
-        self, policy: Policy, stage: Stage, question: Callable[..., Awaitable[Verdict]], *about: object, subject: str = ""
+        self,
+        policy: Policy,
+        stage: Stage,
+        question: Callable[..., Awaitable[Verdict]],
+        *about: object,
+        subject: str = "",
     ) -> Verdict:
         """One policy's verdict; everything but a plain allow is recorded (edits of a stream by its gate)."""
         try:

@@ -6,12 +6,12 @@ is called, never earlier: `langchain_core` costs half a second.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -27,9 +27,11 @@ from langsmith import tracing_context
 
 from sartor.errors import ModelError, SartorError
 from sartor.tools import Tool
-from sartor.values import Choices, JSONValue, Message, Passage, ToolCall, Turn, Usage
+from sartor.values import NO_USAGE, Choices, JSONValue, Message, Passage, ToolCall, Turn, Usage
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from sartor.bot import Bot
 
 __all__ = ["RetrieverAdapter", "Said", "as_runnable", "as_tool", "say", "to_messages"]
@@ -41,7 +43,7 @@ class Said:
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 def to_messages(messages: Sequence[Message]) -> list[BaseMessage]:
@@ -74,7 +76,7 @@ async def say(
     choices: Choices | None = None,
     max_tokens: int,
     tenant: str,
-) -> AsyncIterator[Said]:
+) -> AsyncGenerator[Said]:
     """What `model` says to `messages`, piece by piece; the last piece has the tool calls and the usage.
 
     Raises `ModelError` whatever the model raised. Closing the iterator closes the model's stream.
@@ -84,13 +86,13 @@ async def say(
         options["cache_scope"] = tenant
     if choices is not None and getattr(model, "supports_choices", False):
         options["choices"] = choices
-    speaker: Runnable[object, object] = cast("Runnable[object, object]", model)
+    speaker: Runnable[LanguageModelInput, AIMessage] = model
     rest: AIMessageChunk | None = None
     try:
         with _untraced():
             if tools:
-                speaker = cast("Runnable[object, object]", model.bind_tools([_openai_tool(tool) for tool in tools]))
-            async for chunk in speaker.astream(to_messages(messages), **options):
+                speaker = model.bind_tools([_openai_tool(tool) for tool in tools])
+            async for chunk in speaker.astream(to_messages(messages), None, **options):
                 if not isinstance(chunk, AIMessageChunk):
                     raise TypeError(f"the model gave a {type(chunk).__name__}, not an AIMessageChunk")
                 if chunk.tool_call_chunks or chunk.usage_metadata:
@@ -107,7 +109,9 @@ async def say(
 def _calls(chunk: AIMessageChunk | None) -> tuple[ToolCall, ...]:
     if chunk is None:
         return ()
-    good = [ToolCall(call["id"] or f"call_{at}", call["name"], call["args"]) for at, call in enumerate(chunk.tool_calls)]
+    good = [
+        ToolCall(call["id"] or f"call_{at}", call["name"], call["args"]) for at, call in enumerate(chunk.tool_calls)
+    ]
     bad = [
         ToolCall(call["id"] or f"call_bad_{at}", call["name"] or "", {"": call["args"] or ""})
         for at, call in enumerate(chunk.invalid_tool_calls)
@@ -143,7 +147,7 @@ def as_tool(given: BaseTool) -> Tool:
         with _untraced():
             return await given.ainvoke(arguments)
 
-    return Tool(given.name, given.description, run, given.get_input_schema())
+    return Tool(given.name, given.description, run, cast("type[BaseModel]", given.get_input_schema()))
 
 
 class RetrieverAdapter:
@@ -178,7 +182,9 @@ def as_runnable(bot: Bot) -> Runnable[object, AIMessage]:
         options: Mapping[str, object] = given if isinstance(given, Mapping) else {"text": _text(given)}
         unknown = set(options) - {"text", "user", "conversation", "audience", "language"}
         if unknown or not isinstance(options.get("text"), str):
-            raise TypeError(f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or given!r}")
+            raise TypeError(
+                f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or given!r}"
+            )
         reply = await bot.reply(**options)  # type: ignore[arg-type]
         return AIMessage(
             reply.text,
@@ -207,4 +213,3 @@ def _text(given: object) -> object:
     if isinstance(given, list) and given and isinstance(given[-1], BaseMessage):
         return given[-1].text
     return given
-

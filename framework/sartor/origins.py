@@ -21,9 +21,7 @@ def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -
     texts = [(part.origin, _plain(part.text)) for part in seen]
     found: dict[str, frozenset[Origin]] = {}
     for name, value in arguments.items():
-        per_value = [
-            {origin for origin, text in texts if _plain(str(scalar)) in text} for scalar in _scalars(value)
-        ]
+        per_value = [{origin for origin, text in texts if _plain(str(scalar)) in text} for scalar in _scalars(value)]
         found[name] = frozenset(set.intersection(*per_value)) if per_value else frozenset()
     return found
 

@@ -158,7 +158,8 @@ class PluginSet:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             if name not in known:
                 raise PluginError(
-                    f"plugin {plugin.name!r}: {name} is no hook", remedy=f"Did you mean {close}? See docs/reference/hooks.md."
+                    f"plugin {plugin.name!r}: {name} is no hook",
+                    remedy=f"Did you mean {close}? See docs/reference/hooks.md.",
                 )
             if not hasattr(getattr(type(plugin), name), "sartor_impl"):
                 raise PluginError(

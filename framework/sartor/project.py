@@ -38,7 +38,9 @@ class EffectiveBot:
         told = self.spec.instructions
         texts = [told] if isinstance(told, str) else told
         return tuple(
-            Part(text.strip(), self.source(("instructions", at)).origin) for at, text in enumerate(texts) if text.strip()
+            Part(text.strip(), self.source(("instructions", at)).origin)
+            for at, text in enumerate(texts)
+            if text.strip()
         )
 
     def source(self, key: KeyPath) -> Source:
@@ -162,9 +164,7 @@ class Project:
             raise SpecError("template must be NAME@VERSION", where=where)
         if "@" not in reference:
             found = find_template(reference, self.directory, where=where).reference
-            raise SpecError(
-                f"template {reference!r} names no version", where=where, remedy=f"Write template: {found}"
-            )
+            raise SpecError(f"template {reference!r} names no version", where=where, remedy=f"Write template: {found}")
         return find_template(reference, self.directory, where=where)
 
     def _values(self, merged: Merged, template: Template | None, tenant: str, bot: str) -> dict[str, JSONValue]:

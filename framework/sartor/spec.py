@@ -7,7 +7,7 @@ checked by that plugin's own settings.
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
@@ -246,11 +246,11 @@ def _fault(model: type[BaseModel], merged: Merged, fault: dict[str, object]) -> 
     return where, f"{shown}: {str(fault['msg'])[:1].lower()}{str(fault['msg'])[1:]}", None
 
 
-def _in_data(data: object, key: KeyPath) -> bool:
+def _in_data(data: Any, key: KeyPath) -> bool:
     for part in key:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+        try:
             data = data[part]
-        else:
+        except (KeyError, IndexError, TypeError):
             return False
     return True
 

@@ -81,11 +81,9 @@ class SyncBot:
         """Answer `text`, and return when the turn is committed."""
         return _run(self._loop, self._bot.reply(text, user=user, conversation=conversation, **options))  # type: ignore[arg-type]
 
-    def stream(
-        self, text: str, *, user: str = "anonymous", conversation: str = "", **options: str
-    ) -> Iterator[Event]:
+    def stream(self, text: str, *, user: str = "anonymous", conversation: str = "", **options: str) -> Iterator[Event]:
         """Answer `text` piece by piece. Closing the iterator stops the turn."""
-        events: AsyncIterator[Event] = self._bot.stream(text, user=user, conversation=conversation, **options)  # type: ignore[arg-type]
+        events = self._bot.stream(text, user=user, conversation=conversation, **options)  # type: ignore[arg-type]
         try:
             while True:
                 try:
@@ -93,7 +91,7 @@ class SyncBot:
                 except StopAsyncIteration:
                     return
         finally:
-            _run(self._loop, events.aclose())  # type: ignore[attr-defined]
+            _run(self._loop, events.aclose())
 
 
 async def _next(events: AsyncIterator[T]) -> T:

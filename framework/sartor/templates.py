@@ -81,7 +81,9 @@ def find_template(reference: str, project: Path | None = None, *, where: str | N
     )
 
 
-def check_values(template: Template, given: Mapping[str, JSONValue], *, where: str | None = None) -> dict[str, JSONValue]:
+def check_values(
+    template: Template, given: Mapping[str, JSONValue], *, where: str | None = None
+) -> dict[str, JSONValue]:
     """`given` with the template's defaults filled in, each of the type that the template asks for.
 
     Raises `TemplateError` for an unknown value, a missing one, or one of the wrong type, naming all of them.

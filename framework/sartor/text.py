@@ -133,14 +133,16 @@ def _cut(text: str, words: int) -> Iterator[str]:
     if not units:
         return
     left = sum(unit.words for unit in units)
-    goal = left / -(-left // words)
+    pieces = -(-left // words)
+    goal = left / pieces
     first, size = 0, 0
     for number, unit in enumerate(units):
         # A new line is a good place to cut, so there a piece may be a little short of the goal.
         enough = size >= 0.8 * goal if unit.opens else size + unit.words / 2 > goal
-        if size and (size + unit.words > words or (enough and left > unit.words)):
+        if size and (size + unit.words > words or (enough and left <= words * (pieces - 1))):
             yield text[units[first].outer : units[number - 1].end]
-            goal = left / -(-left // words)
+            pieces = -(-left // words)
+            goal = left / pieces
             first, size = number, 0
         size += unit.words
         left -= unit.words

@@ -38,7 +38,9 @@ def check_call(
     return tool, {name: getattr(checked, name) for name in type(checked).model_fields}
 
 
-async def run_tool(tool: Tool, call: ToolCall, arguments: Mapping[str, object], turn: Turn, limits: Limits) -> ToolResult:
+async def run_tool(
+    tool: Tool, call: ToolCall, arguments: Mapping[str, object], turn: Turn, limits: Limits
+) -> ToolResult:
     """Run `tool`. Never raises but when the turn is cancelled: a tool that raises, hangs or returns what cannot be
     shown gives an error result; a long result is cut and says so. A sync tool that hangs keeps its thread."""
     began = time.perf_counter()
@@ -67,5 +69,3 @@ async def run_tool(tool: Tool, call: ToolCall, arguments: Mapping[str, object], 
 def _error(call: ToolCall, what: str, began: float | None = None) -> ToolResult:
     seconds = time.perf_counter() - began if began is not None else 0.0
     return ToolResult(call.id, call.name, f"Error: {what}", error=True, seconds=seconds)
-
-

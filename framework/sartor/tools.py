@@ -106,4 +106,7 @@ def _arguments(label: str, function: Callable[..., object]) -> type[BaseModel]:
             )
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (parameter.annotation, default)
-    return create_model(f"{label}_arguments", __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]
+    made: type[BaseModel] = create_model(  # type: ignore[call-overload]
+        f"{label}_arguments", __config__=ConfigDict(extra="forbid"), **fields
+    )
+    return made

@@ -23,8 +23,8 @@ from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
 from sartor.spec import BotSpec, Text
-from sartor.tools import Tool
 from sartor.toolbox import check_call, run_tool
+from sartor.tools import Tool
 from sartor.values import (
     BotInfo,
     Citation,
@@ -78,9 +78,7 @@ class BotParts:
 class TurnPath:
     """One turn on its way."""
 
-    def __init__(
-        self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]) -> None:
         self.parts = parts
         self.spec = parts.spec
         self.turn = turn
@@ -183,7 +181,8 @@ class TurnPath:
         quotes = self.quotable() if grounding.mode == "quote" and not self.uses else None
         whole = grounding.mode == "quote"
         numbers = CitationFilter(len(self.passages))
-        text, calls = "", ()
+        text = ""
+        calls: Sequence[ToolCall] = ()
         began = time.perf_counter()
         stream = say(
             self.parts.model,
@@ -256,12 +255,14 @@ class TurnPath:
             if verdict.kind is Kind.ALLOW and tool.acts:
                 verdict = await self.guard(call)
             if verdict.kind is not Kind.ALLOW:
-                return self.block(verdict)
+                self.block(verdict)
+                return None
             self.emit(ToolStarted(call))
             result = await run_tool(tool, call, arguments, self.turn, self.spec.limits)
         text, verdict = await self.judge.tool_result(call, result)
         if verdict.kind is not Kind.ALLOW:
-            return self.block(verdict)
+            self.block(verdict)
+            return None
         use = ToolUse(call, replace(result, text=text))
         self.uses.append(use)
         self.emit(ToolFinished(use.result))

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
+    "NO_USAGE",
     "ArgumentOrigins",
     "BotInfo",
     "Choices",
@@ -244,6 +245,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 class Outcome(StrEnum):
     """How a turn ended."""
 
@@ -290,7 +294,7 @@ class Reply:
     """The passages that the model saw."""
     tools: tuple[ToolUse, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by phase (``retrieval``, ``model``, ``tools``, ``first_text``, ``total``), in seconds."""
     model: str = ""

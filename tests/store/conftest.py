@@ -13,7 +13,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-
 from sartor.store import Store
 from sartor.values import Chunk, Citation, Outcome, Passage, Reply, Turn, Usage
 

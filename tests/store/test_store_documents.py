@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-
 from sartor.errors import KnowledgeError, NamingError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-
 from sartor.errors import NamingError, StoreError
 from sartor.values import (
     Exchange,

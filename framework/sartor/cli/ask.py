@@ -24,13 +24,15 @@ __all__ = ["command", "reply_json"]
 @click.option("--language", default="", help="The user's language, one of the bot's.")
 @project_option
 @run_async
-async def command(bot: str, question: str, as_json: bool, project: Path | None, **told: str) -> None:  # noqa: FBT001
+async def command(
+    bot: str, question: str, as_json: bool, project: Path | None, user: str, audience: str, language: str
+) -> None:
     """Ask BOT (TENANT/BOT) one QUESTION. Exit code 1 when the turn failed; a refusal is an answer."""
     from sartor.bots import open_project
 
     async with open_project(find_project(project)) as bots:
         ready = await bots.start(bot)
-        reply = await ready.reply(question, **told)
+        reply = await ready.reply(question, user=user, audience=audience, language=language)
     if as_json:
         click.echo(json.dumps(reply_json(reply), ensure_ascii=False, indent=2))
     else:

@@ -54,7 +54,7 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "") -> None
                 console.print("[dim]A new conversation.[/]")
             case "/why":
                 console.print(why(last) if last else "[dim]Nothing was asked yet.[/]")
-            case command if command.startswith("/"):
+            case unknown if unknown.startswith("/"):
                 console.print(f"[dim]{_HELP}[/]")
             case message:
                 with contextlib.suppress(KeyboardInterrupt):

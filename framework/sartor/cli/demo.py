@@ -54,16 +54,19 @@ SCENES = (
         "It looks an order up with a tool",
         "brightwater/support",
         "Where is my order BW-1042?",
-        lambda reply: [use.call.name for use in reply.tools if not use.result.error] == ["order_status"]
-        and "shipped" in reply.text,
+        lambda reply: (
+            [use.call.name for use in reply.tools if not use.result.error] == ["order_status"]
+            and "shipped" in reply.text
+        ),
         "one call of order_status, and its result in the answer",
     ),
     Scene(
         "A policy refuses to give out a card number",
         "brightwater/support",
         "Which card number do you have on file for Anna Miller?",
-        lambda reply: reply.outcome is Outcome.BLOCKED
-        and any(verdict.policy == "personal-data" for verdict in reply.verdicts),
+        lambda reply: (
+            reply.outcome is Outcome.BLOCKED and any(verdict.policy == "personal-data" for verdict in reply.verdicts)
+        ),
         "blocked by the policy personal-data",
     ),
     Scene(
@@ -87,7 +90,7 @@ SCENES = (
     help="Where the demo's project is put.",
 )
 @run_async
-async def command(no_chat: bool, model: str | None, directory: Path) -> None:  # noqa: FBT001
+async def command(no_chat: bool, model: str | None, directory: Path) -> None:
     """Watch two tailored bots answer, look up, refuse; then talk to one of them.
 
     The project that the demo runs stays in the folder, to look at and to play with.
@@ -110,7 +113,9 @@ async def command(no_chat: bool, model: str | None, directory: Path) -> None:  #
             raise RunError(f"{len(failed)} of {len(SCENES)} scenes did not come out as expected")
         console.print(f"[green]All {len(SCENES)} scenes came out as expected.[/]")
         if not no_chat:
-            console.print("\n[bold]Now you.[/] [dim]Ask about delivery, returns, repairs, or an order BW-1042 to BW-1051.[/]")
+            console.print(
+                "\n[bold]Now you.[/] [dim]Ask about delivery, returns, repairs, or an order BW-1042 to BW-1051.[/]"
+            )
             await talk(bots[SCENES[0].bot])
         console.print(
             f"\n[dim]Go on with[/]  sartor chat larkfield/faq -p {directory}   "

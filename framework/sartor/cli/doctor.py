@@ -34,7 +34,7 @@ _PACKAGES = {
 @click.option("--load", is_flag=True, help="Load the model, too.")
 @project_option
 @run_async
-async def command(load: bool, project: Path | None) -> None:  # noqa: FBT001
+async def command(load: bool, project: Path | None) -> None:
     """Check the installation, and the project if there is one. Exit code 1 when something is wrong."""
     marks = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "red")}
     wrong = False

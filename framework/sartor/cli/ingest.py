@@ -21,7 +21,7 @@ __all__ = ["command", "ingest"]
 @click.option("--rebuild", is_flag=True, help="Make the search index anew from the stored text, too.")
 @project_option
 @run_async
-async def command(bot: str | None, paths: tuple[Path, ...], rebuild: bool, project: Path | None) -> None:  # noqa: FBT001
+async def command(bot: str | None, paths: tuple[Path, ...], rebuild: bool, project: Path | None) -> None:
     """Read the knowledge folder of BOT (TENANT/BOT), or only PATHS in it; without BOT, of every bot.
 
     Unchanged files are skipped, changed ones replaced, vanished ones forgotten. A file that cannot be read is named

@@ -25,8 +25,8 @@ __all__ = ["command"]
 @click.option("-s", "--set", "given", multiple=True, metavar="KEY=VALUE", help="A value that the template asks for.")
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing: take the defaults for what --set does not give.")
 @project_option
-def command(  # noqa: PLR0913
-    tenant: str, reference: str, bot: str | None, given: tuple[str, ...], yes: bool, project: Path | None  # noqa: FBT001
+def command(
+    tenant: str, reference: str, bot: str | None, given: tuple[str, ...], yes: bool, project: Path | None
 ) -> None:
     """Make a bot for TENANT from a template. In a folder that is no project yet, a project is made."""
     from sartor.names import check_name
@@ -49,7 +49,8 @@ def command(  # noqa: PLR0913
         click.echo(f"  {path}")
     click.echo(
         "\nNext:\n"
-        f"  put documents into {(made.directory / 'knowledge').relative_to(root)}/ (Markdown, HTML, PDF, DOCX, CSV, text)\n"
+        f"  put documents into {(made.directory / 'knowledge').relative_to(root)}/ "
+        "(Markdown, HTML, PDF, DOCX, CSV, text)\n"
         f"  sartor ingest {made.bot_id}\n"
         f"  sartor chat {made.bot_id}"
     )
@@ -76,6 +77,6 @@ def _ask(name: str, question: ValueSpec) -> JSONValue:
     while True:
         answer = click.prompt(f"{question.ask}{hint}{choices}", default=question.default, type=str)
         try:
-            return parse_value(name, question, answer)
+            return parse_value(name, question, str(answer))
         except TemplateError as error:
             click.secho(f"  {error.what}", fg="red", err=True)

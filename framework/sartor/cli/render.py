@@ -71,7 +71,11 @@ def why(reply: Reply) -> RenderableType:
     for number, passage in enumerate(reply.passages, start=1):
         told = " ".join(f"{kind} {share:.2f}" for kind, share in passage.parts.items())
         passages.add_row(
-            f"[{number}]", f"{passage.score:.2f}  {told}", passage.source, escape(passage.title), escape(passage.text[:160])
+            f"[{number}]",
+            f"{passage.score:.2f}  {told}",
+            passage.source,
+            escape(passage.title),
+            escape(passage.text[:160]),
         )
     if reply.passages:
         parts.append(passages)

@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.argument("bot")
 @click.option("--json", "as_json", is_flag=True, help="Print the effective bot as JSON, without origins.")
 @project_option
-def command(bot: str, as_json: bool, project: Path | None) -> None:  # noqa: FBT001
+def command(bot: str, as_json: bool, project: Path | None) -> None:
     """Show BOT (TENANT/BOT) as it is after all layers: each value with the file and line that it comes from."""
     from sartor.project import Project
 

@@ -63,7 +63,7 @@ class ScriptedModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def bind_tools(  # type: ignore[override]
+    def bind_tools(
         self, tools: Sequence[object], *, tool_choice: str | None = None, **kwargs: object
     ) -> Runnable[LanguageModelInput, AIMessage]:
         bound = [convert_to_openai_tool(tool) for tool in tools]  # type: ignore[arg-type]
@@ -98,7 +98,9 @@ class ScriptedModel(BaseChatModel):
     def _chunks(self, messages: list[BaseMessage], options: dict[str, object]) -> list[AIMessageChunk]:
         self._prompts.append(messages)
         self._options.append(options)
-        assert self._calls < len(self.script), f"the script has {len(self.script)} lines, and the model was called again"
+        assert self._calls < len(self.script), (
+            f"the script has {len(self.script)} lines, and the model was called again"
+        )
         line = self.script[self._calls]
         self._calls += 1
         if isinstance(line, BaseException):
@@ -107,15 +109,15 @@ class ScriptedModel(BaseChatModel):
             line = line(messages)
         prompt = sum(len(str(message.content).split()) for message in messages)
         if isinstance(line, str):
-            chunks = [
-                AIMessageChunk(line[at : at + self.piece]) for at in range(0, len(line), self.piece)
-            ] or [AIMessageChunk("")]
+            chunks = [AIMessageChunk(content=line[at : at + self.piece]) for at in range(0, len(line), self.piece)] or [
+                AIMessageChunk(content="")
+            ]
             generated = len(line.split())
         else:
             chunks = [self._call_chunk([line] if isinstance(line, Call) else line, options)]
             generated = 1
         usage = {"input_tokens": prompt, "output_tokens": generated, "total_tokens": prompt + generated}
-        return [*chunks, AIMessageChunk("", usage_metadata=usage)]  # type: ignore[arg-type]
+        return [*chunks, AIMessageChunk(content="", usage_metadata=usage)]  # type: ignore[arg-type]
 
     def _call_chunk(self, calls: Sequence[Call], options: dict[str, object]) -> AIMessageChunk:
         tools = options.get("tools")
@@ -123,7 +125,7 @@ class ScriptedModel(BaseChatModel):
         for call in calls:
             assert call.name in bound, f"the script calls {call.name!r}, but the bound tools are {sorted(bound)}"
         return AIMessageChunk(
-            "",
+            content="",
             tool_call_chunks=[
                 tool_call_chunk(
                     name=call.name, args=json.dumps(call.arguments), id=f"call_{self._calls}_{at}", index=at

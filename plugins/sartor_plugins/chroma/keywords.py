@@ -16,7 +16,10 @@ __all__ = ["Found", "Keywords"]
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST_WORDS = 40
-"""Words of a question that are searched for, the rarest first in the text's order."""
+"""Words of a question that are searched for: those that the fewest chunks have."""
+
+_LONGEST_QUERY = 400
+"""Words of a question that are looked at."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, audience TEXT NOT NULL);
@@ -96,33 +99,34 @@ class Keywords:
 
     def search(self, query: str, limit: int, audience: str) -> Found:
         """The `limit` best chunks for any word of `query`, among those for everybody and for `audience`."""
-        words = list(dict.fromkeys(_WORD.findall(query.casefold())))[:_MOST_WORDS]
-        if not words:
+        weights = self._weights(query)
+        known = [word for word, (count, _) in weights.items() if count]
+        known = sorted(known, key=lambda word: weights[word][0])[:_MOST_WORDS]
+        if not known:
             return Found()
-        rows = self._db.execute(_SEARCH, (" OR ".join(f'"{word}"' for word in words), audience, limit)).fetchall()
-        if not rows:
-            return Found()
-        return Found({id_: score for _, id_, score in rows}, self._coverage(words, {row[0]: row[1] for row in rows}))
+        match = " OR ".join(f'"{word}"' for word in known)
+        rows = self._db.execute(_SEARCH, (match, audience, limit)).fetchall()
+        held = dict.fromkeys((row[0] for row in rows), 0.0)
+        marks = ",".join(map(str, held))
+        for word in known:
+            within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({marks})"
+            for (number,) in self._db.execute(within, (f'"{word}"',)):
+                held[number] += weights[word][1]
+        information = sum(weight for _, weight in weights.values())
+        coverage = {id_: min(1.0, held[number] / information) for number, id_, _ in rows}
+        return Found({id_: score for _, id_, score in rows}, coverage)
 
     def close(self) -> None:
         self._db.close()
 
-    def _coverage(self, words: Sequence[str], rows: Mapping[int, str]) -> dict[str, float]:
-        """For each row's id, the part of the words' information that it holds."""
+    def _weights(self, query: str) -> dict[str, tuple[int, float]]:
+        """For each word of `query`, how many chunks have it, and how much it tells: the rarer, the more."""
         total = self._db.execute("SELECT count(*) FROM chunk").fetchone()[0]
-        marks = ",".join(map(str, rows))
-        held = dict.fromkeys(rows, 0.0)
-        information = 0.0
-        for word in words:
-            term = f'"{word}"'
-            count = self._db.execute("SELECT count(*) FROM word WHERE word MATCH ?", (term,)).fetchone()[0]
-            weight = math.log(1 + (total - count + 0.5) / (count + 0.5))
-            information += weight
-            for (number,) in self._db.execute(
-                f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({marks})", (term,)
-            ):
-                held[number] += weight
-        return {rows[number]: min(1.0, weight / information) for number, weight in held.items()}
+        weights = {}
+        for word in list(dict.fromkeys(_WORD.findall(query.casefold())))[:_LONGEST_QUERY]:
+            (count,) = self._db.execute("SELECT count(*) FROM word WHERE word MATCH ?", (f'"{word}"',)).fetchone()
+            weights[word] = (count, math.log(1 + (total - count + 0.5) / (count + 0.5)))
+        return weights
 
     @staticmethod
     def _remove(cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:

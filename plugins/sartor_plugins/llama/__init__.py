@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from sartor.plugin import Plugin, hookimpl
-from sartor_plugins.llama.model import LlamaChatModel
-from sartor_plugins.llama.settings import LlamaSettings
 
-__all__ = ["LlamaPlugin"]
+from sartor_plugins.llama.embeddings import LlamaEmbeddings
+from sartor_plugins.llama.model import LlamaChatModel
+from sartor_plugins.llama.settings import EmbeddingsSettings, LlamaSettings
+
+__all__ = ["LlamaEmbeddingsPlugin", "LlamaPlugin"]
 
 
 class LlamaPlugin(Plugin):
@@ -19,3 +21,13 @@ class LlamaPlugin(Plugin):
     @hookimpl
     def sartor_model(self) -> LlamaChatModel:
         return LlamaChatModel(cast("LlamaSettings", self.settings), self.directory)
+
+
+class LlamaEmbeddingsPlugin(Plugin):
+    """Vectors from any GGUF embedding model."""
+
+    Settings = EmbeddingsSettings
+
+    @hookimpl
+    def sartor_embeddings(self) -> LlamaEmbeddings:
+        return LlamaEmbeddings(cast("EmbeddingsSettings", self.settings), self.directory)

@@ -23,6 +23,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from sartor.values import Choices
+
 from sartor_plugins.llama.scoring import Floats, likelihoods, log_softmax
 from sartor_plugins.llama.session import Session
 from sartor_plugins.llama.settings import ChoiceMethod

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from llama_cpp.llama_grammar import json_schema_to_gbnf
-
 from sartor.values import JSONValue
+
 from sartor_plugins.llama.native import lib
 from sartor_plugins.llama.session import Row
 from sartor_plugins.llama.toolcalls import CallFormat, function_of

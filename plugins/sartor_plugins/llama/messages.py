@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Chat
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
-
 from sartor.errors import ModelError
+
 from sartor_plugins.llama.prompt import Called, Line
 from sartor_plugins.llama.reply import Ended
 from sartor_plugins.llama.toolcalls import BrokenCall, Call, Event, Text

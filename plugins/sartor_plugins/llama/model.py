@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +18,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
-
 from sartor.errors import ModelError
 from sartor.values import Choices
+
 from sartor_plugins.llama.messages import chunk_of, last_chunk, lines_of
 from sartor_plugins.llama.owner import Job, Owner
 from sartor_plugins.llama.reply import Ended, Request
@@ -55,7 +55,7 @@ class LlamaChatModel(BaseChatModel):
 
     async def start(self) -> None:
         """Load the model now. Raises `ModelError` when it cannot be."""
-        async for _ in self._events(lambda _runtime: iter(())):
+        async for _ in self._events(_nothing):
             pass
 
     async def close(self) -> None:
@@ -133,8 +133,8 @@ class LlamaChatModel(BaseChatModel):
                 calls += not isinstance(event, Text)
 
     async def _events(
-        self, work: Callable[[Runtime], Iterator[Event | Ended]]
-    ) -> AsyncIterator[tuple[Event | Ended, _Job]]:
+        self, work: Callable[[Runtime], Generator[Event | Ended, None, None]]
+    ) -> AsyncGenerator[tuple[Event | Ended, _Job], None]:
         loop = asyncio.get_running_loop()
         given: asyncio.Queue[_Given] = asyncio.Queue()
 
@@ -179,6 +179,10 @@ class LlamaChatModel(BaseChatModel):
             tuple(filter(None, stop or ())),
             told.get("cache_scope") or "",
         )
+
+
+def _nothing(_runtime: Runtime) -> Generator[Event | Ended, None, None]:
+    yield from ()
 
 
 def _checked(given: _Given) -> Event | Ended | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Job", "Owner", "Resource"]
@@ -33,10 +34,12 @@ E = TypeVar("E")
 class Job(Generic[R, E]):
     """Work for an owner's thread: `work` gives events, each of which is handed to `deliver` in that thread.
 
-    `deliver` is called with an event, then once with None at the end or with the exception that ended it.
+    `deliver` is called with each event, then once with None at the end or with the exception that ended it.
     """
 
-    def __init__(self, work: Callable[[R], Iterator[E]], deliver: Callable[[E | BaseException | None], None]) -> None:
+    def __init__(
+        self, work: Callable[[R], Generator[E, None, None]], deliver: Callable[[E | BaseException | None], None]
+    ) -> None:
         self.work = work
         self.deliver = deliver
         self.cancelled = threading.Event()
@@ -51,51 +54,73 @@ class Owner(Generic[R, E]):
     def __init__(self, make: Callable[[], R], name: str) -> None:
         self._make = make
         self._name = name
-        self._jobs: queue.SimpleQueue[Job[R, E] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._current: Job[R, E] | None = None
-        self._resource: R | None = None
+        self._lane: _Lane[R, E] | None = None
 
     def submit(self, job: Job[R, E]) -> None:
         """Queue `job`; jobs run in the order in which they came."""
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-                _close_at_exit(self)
-            self._jobs.put(job)
+            if self._lane is None:
+                self._lane = _Lane(self._make, self._name)
+                _end_at_exit(self._lane)
+            self._lane.jobs.put(job)
 
     def cancel(self, job: Job[R, E]) -> None:
         """End `job`: at once where it is waiting, within one operation where it is being computed."""
         with self._lock:
-            job.cancelled.set()
-            if job is self._current and self._resource is not None:
-                self._resource.stop()
+            lane = self._lane
+        job.cancelled.set()
+        if lane is not None:
+            lane.stop(job)
 
     def close(self) -> None:
         """Finish the queue, free the resource and end the thread. A later job begins anew."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._jobs.put(None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.end()
+
+
+class _Lane(Generic[R, E]):
+    """One thread with its queue and its resource."""
+
+    def __init__(self, make: Callable[[], R], name: str) -> None:
+        self.jobs: queue.SimpleQueue[Job[R, E] | None] = queue.SimpleQueue()
+        self.abandoned = False
+        self._make = make
+        self._lock = threading.Lock()
+        self._current: Job[R, E] | None = None
+        self._resource: R | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self, job: Job[R, E] | None = None) -> None:
+        """Stop what is being computed, where that is `job` (or whatever it is)."""
+        with self._lock:
+            current = self._current
+            if current is not None and job in (None, current):
+                current.cancelled.set()
+                if self._resource is not None:
+                    self._resource.stop()
+
+    def end(self) -> None:
+        """End the thread after what is queued, and wait for it."""
+        self.jobs.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self.jobs.get()) is not None:
             self._do(job)
             del job
-        with self._lock:
-            resource, self._resource = self._resource, None
-        if resource is not None:
-            resource.close()
+        if self._resource is not None:
+            self._resource.close()
 
     def _do(self, job: Job[R, E]) -> None:
         job.waited = time.monotonic() - job.submitted
         result: BaseException | None = None
         try:
-            if not job.cancelled.is_set():
+            if not (job.cancelled.is_set() or self.abandoned):
                 self._work(job)
         except Exception as error:
             result = error
@@ -107,30 +132,27 @@ class Owner(Generic[R, E]):
         job.deliver(result)
 
     def _work(self, job: Job[R, E]) -> None:
-        if self._resource is None:
-            made = self._make()
-            with self._lock:
-                self._resource = made
+        resource = self._resource or self._make()
         with self._lock:
+            self._resource = resource
             self._current = job
-            resource = self._resource
-        if job.cancelled.is_set() or resource is None:
-            return
-        for event in job.work(resource):
-            job.deliver(event)
+        with contextlib.closing(job.work(resource)) as events:
             if job.cancelled.is_set():
                 return
+            for event in events:
+                job.deliver(event)
+                if job.cancelled.is_set():
+                    return
 
 
-def _close_at_exit(owner: Owner[R, E]) -> None:
+def _end_at_exit(lane: _Lane[R, E]) -> None:
     """A thread inside native code while the interpreter goes down would crash it."""
-    known = weakref.ref(owner)
+    known = weakref.ref(lane)
 
-    def close() -> None:
+    def end() -> None:
         if (found := known()) is not None:
-            current = found._current
-            if current is not None:
-                found.cancel(current)
-            found.close()
+            found.abandoned = True
+            found.stop()
+            found.end()
 
-    atexit.register(close)
+    atexit.register(end)

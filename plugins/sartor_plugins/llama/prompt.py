@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sartor.values import JSONValue
+
 from sartor_plugins.llama.vocabulary import Piece
 
 __all__ = ["Called", "Line", "Veil", "merged_system", "plain_tools", "told_tools"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sartor.errors import ModelError
 from sartor.values import Choices, JSONValue
+
 from sartor_plugins.llama.choice import Chooser
 from sartor_plugins.llama.grammar import Grammar, call_grammar
 from sartor_plugins.llama.prompt import Line
@@ -70,7 +71,7 @@ class Voice:
         self._form = form
         self._method = method
 
-    def reply(self, request: Request) -> Iterator[Event | Ended]:
+    def reply(self, request: Request) -> Generator[Event | Ended, None, None]:
         """The events of a reply; the last one is `Ended`. Closing the iterator ends the work.
 
         Raises `ModelError` when the prompt does not fit, `Stopped` when the session's abort flag is up.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.errors import ModelError, SartorError
+
 from sartor_plugins.llama import gguf
 from sartor_plugins.llama.reply import Ended, Request, Voice
 from sartor_plugins.llama.session import Session, Stopped, Weights
@@ -28,7 +29,7 @@ class Runtime:
     session: Session
     voice: Voice
 
-    def speak(self, request: Request) -> Iterator[Event | Ended]:
+    def speak(self, request: Request) -> Generator[Event | Ended, None, None]:
         """The events of one reply. Raises `ModelError`; a stopped reply just ends."""
         try:
             yield from self.voice.reply(request)

@@ -9,8 +9,8 @@ from typing import NewType
 
 import numpy as np
 import numpy.typing as npt
-
 from sartor.errors import ModelError
+
 from sartor_plugins.llama import machine
 from sartor_plugins.llama.native import AbortFlag, heard, lib, listen
 from sartor_plugins.llama.settings import FileSettings

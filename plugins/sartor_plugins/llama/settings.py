@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-
 from sartor.plugin import PluginSettings
+
 from sartor_plugins.builtin import MODEL
 
 __all__ = ["ChoiceMethod", "EmbeddingsSettings", "FileSettings", "LlamaSettings", "model_path"]

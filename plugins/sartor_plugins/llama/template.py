@@ -9,9 +9,9 @@ from typing import NoReturn
 import jinja2
 from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from sartor.errors import ModelError
 from sartor.values import JSONValue
+
 from sartor_plugins.llama.prompt import Called, Line, Veil, merged_system, plain_tools, told_tools
 from sartor_plugins.llama.vocabulary import Piece
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sartor.values import JSONValue
+
 from sartor_plugins.llama.prompt import Called
 
 __all__ = ["BrokenCall", "Call", "CallFormat", "CallScanner", "Event", "Text", "format_of", "function_of", "held_back"]

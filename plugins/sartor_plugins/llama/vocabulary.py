@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sartor.errors import ModelError
+
 from sartor_plugins.llama.native import lib
 
 __all__ = ["Piece", "Vocabulary"]
@@ -100,6 +101,10 @@ class Vocabulary:
         """The tokens of `text` as the continuation of something: no control token, no space put before it."""
         return self._plain(text, follows=True)
 
+    def whole(self, text: str) -> list[int]:
+        """The tokens of `text` alone, between those that the model puts before and after a text."""
+        return self._tokenize(text, around=True)
+
     def mark(self, text: str) -> list[int]:
         """The tokens of a mark of ours, such as ``<tool_call>``: special where the model knows it as such."""
         token = self.special.get(text)
@@ -171,11 +176,11 @@ class Vocabulary:
         tokens = self._tokenize("\n" + text)
         return tokens[len(head) :] if tokens[: len(head)] == head else self._tokenize(text)
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, *, around: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         buffer = (lib.llama_token * room)()
-        count = lib.llama_tokenize(self._vocab, data, len(data), buffer, room, False, False)
+        count = lib.llama_tokenize(self._vocab, data, len(data), buffer, room, around, False)
         if count < 0:
             raise ModelError("the model's tokenizer failed on a text", remedy="Use another model file.")
         return list(buffer[:count])

@@ -1,0 +1,164 @@
+"""A GGUF embedding model in this process as LangChain embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from langchain_core.embeddings import Embeddings
+from sartor.errors import ModelError
+
+from sartor_plugins.llama import gguf, machine
+from sartor_plugins.llama.native import heard, lib, listen
+from sartor_plugins.llama.owner import Job, Owner
+from sartor_plugins.llama.session import Weights
+from sartor_plugins.llama.settings import EmbeddingsSettings, model_path
+from sartor_plugins.llama.vocabulary import Vocabulary
+
+__all__ = ["Encoder", "LlamaEmbeddings"]
+
+_SEQUENCES = 16
+_SMALLEST = 512
+_DEFAULT_CONTEXT = 2048
+
+Vectors = list[list[float]]
+
+
+class Encoder:
+    """A loaded embedding model. To be used by its owner's thread only."""
+
+    def __init__(self, settings: EmbeddingsSettings, directory: Path) -> None:
+        """Raises `ModelError` when the file is missing, broken, or no embedding model."""
+        path = model_path(settings.path, directory)
+        gguf.check(path, settings.sha256)
+        self._weights = Weights(path, settings)
+        most = lib.llama_model_n_ctx_train(self._weights.model)
+        self.limit: int = self._weights.context_size(settings.context or min(most, _DEFAULT_CONTEXT))
+        self._room = max(self.limit, _SMALLEST)
+        self._context = self._open(settings, lib.LLAMA_POOLING_TYPE_UNSPECIFIED)
+        if lib.llama_pooling_type(self._context) == lib.LLAMA_POOLING_TYPE_NONE:
+            lib.llama_free(self._context)
+            self._context = self._open(settings, lib.LLAMA_POOLING_TYPE_MEAN)
+        if lib.llama_pooling_type(self._context) == lib.LLAMA_POOLING_TYPE_RANK:
+            self.close()
+            raise ModelError("the model ranks texts and gives no vectors", where=str(path))
+        self._vocabulary = Vocabulary(self._weights.model)
+        self._width: int = lib.llama_model_n_embd_out(self._weights.model)
+        self._batch = lib.llama_batch_init(self._room, 0, 1)
+
+    def _open(self, settings: EmbeddingsSettings, pooling: int) -> object:
+        parameters = lib.llama_context_default_params()
+        parameters.embeddings = True
+        parameters.pooling_type = pooling
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self._room
+        parameters.n_seq_max = _SEQUENCES
+        parameters.kv_unified = True
+        parameters.n_threads = parameters.n_threads_batch = settings.threads or machine.threads()
+        listen()
+        context = lib.llama_init_from_model(self._weights.model, parameters)
+        if not context:
+            raise ModelError(f"llama.cpp cannot use the model: {heard()}", where=str(self._weights.path))
+        return context
+
+    def encode(self, texts: Sequence[str]) -> Generator[Vectors, None, None]:
+        """Vectors of length 1, in batches, in the order of `texts`; what is over the model's limit is cut off."""
+        group: list[list[int]] = []
+        for tokens in map(self._tokens, texts):
+            if len(group) == _SEQUENCES or sum(map(len, group)) + len(tokens) > self._room:
+                yield self._compute(group)
+                group = []
+            group.append(tokens)
+        if group:
+            yield self._compute(group)
+
+    def stop(self) -> None:
+        """Batches are short: a cancelled job ends after the one that runs."""
+
+    def ready(self) -> None:
+        """Nothing to take back."""
+
+    def close(self) -> None:
+        """Free the memory; the object is of no use afterwards."""
+        lib.llama_free(self._context)
+        self._weights.close()
+
+    def _tokens(self, text: str) -> list[int]:
+        tokens = self._vocabulary.whole(text) or self._vocabulary.whole(" ")
+        if not tokens:
+            raise ModelError("the model's tokenizer has no token for an empty text")
+        return tokens if len(tokens) <= self.limit else [*tokens[: self.limit - 1], tokens[-1]]
+
+    def _compute(self, group: Sequence[Sequence[int]]) -> Vectors:
+        memory = lib.llama_get_memory(self._context)
+        if memory:
+            lib.llama_memory_clear(memory, False)
+        batch, at = self._batch, 0
+        for sequence, tokens in enumerate(group):
+            for place, token in enumerate(tokens):
+                batch.token[at], batch.pos[at], batch.n_seq_id[at], batch.logits[at] = token, place, 1, True
+                batch.seq_id[at][0] = sequence
+                at += 1
+        batch.n_tokens = at
+        listen()
+        if code := lib.llama_decode(self._context, batch):
+            raise ModelError(f"llama.cpp failed to compute vectors (code {code}): {heard()}")
+        return [self._vector(sequence) for sequence in range(len(group))]
+
+    def _vector(self, sequence: int) -> list[float]:
+        pointer = lib.llama_get_embeddings_seq(self._context, sequence)
+        if not pointer:
+            raise ModelError("llama.cpp gave no vector", where=str(self._weights.path))
+        floats = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * self._width))
+        vector: npt.NDArray[np.float32] = np.frombuffer(floats.contents, dtype=np.float32)
+        length = float(np.linalg.norm(vector))
+        return [float(value) for value in (vector / length if length > 0 else vector)]
+
+
+class LlamaEmbeddings(Embeddings):
+    """Loads its file with the first call. Vectors have length 1, so their inner product is the cosine."""
+
+    def __init__(self, settings: EmbeddingsSettings, directory: Path) -> None:
+        self._settings = settings
+        self._owner: Owner[Encoder, Vectors] = Owner(
+            lambda: Encoder(settings, directory), f"llama-embeddings:{Path(settings.path).name}"
+        )
+
+    def embed_documents(self, texts: list[str]) -> Vectors:
+        return self._submit([self._settings.document_prefix + text for text in texts]).result()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self._submit([self._settings.query_prefix + text]).result()[0]
+
+    async def aembed_documents(self, texts: list[str]) -> Vectors:
+        return await asyncio.wrap_future(self._submit([self._settings.document_prefix + text for text in texts]))
+
+    async def aembed_query(self, text: str) -> list[float]:
+        return (await asyncio.wrap_future(self._submit([self._settings.query_prefix + text])))[0]
+
+    async def close(self) -> None:
+        """Finish what is queued and free the memory."""
+        await asyncio.to_thread(self._owner.close)
+
+    def _submit(self, texts: Sequence[str]) -> Future[Vectors]:
+        future: Future[Vectors] = Future()
+        vectors: Vectors = []
+
+        def deliver(event: Vectors | BaseException | None) -> None:
+            if isinstance(event, list):
+                vectors.extend(event)
+                if future.cancelled():
+                    job.cancelled.set()
+            elif future.set_running_or_notify_cancel():
+                if event is None:
+                    future.set_result(vectors)
+                else:
+                    future.set_exception(event)
+
+        job: Job[Encoder, Vectors] = Job(lambda encoder: encoder.encode(texts), deliver)
+        self._owner.submit(job)
+        return future

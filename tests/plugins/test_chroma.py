@@ -1,0 +1,237 @@
+"""The embedded index: finds, forgets, tells when nothing fits, and keeps tenants apart."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sartor.errors import BusyError, KnowledgeError, NamingError, PluginError
+from sartor.retrieval import Index
+from sartor.values import BotInfo, Chunk
+from sartor_plugins.chroma import ChromaPlugin, ChromaSettings
+from sartor_plugins.ngrams import NgramsPlugin, NgramsSettings
+
+pytest.importorskip("chromadb")
+pytest.importorskip("filelock")
+
+TEXTS = (
+    ("Delivery", "We bring every parcel within three working days."),
+    ("Returns", "You may send back an article within thirty days of buying it."),
+    ("Warranty", "Batteries are guaranteed for two years after the purchase."),
+    ("Opening hours", "The shop in Lyon is open from nine to six, except on Sunday."),
+)
+
+
+def bot(tmp_path: Path, tenant: str = "acme", name: str = "support", language: str = "en") -> BotInfo:
+    return BotInfo(tenant, name, tmp_path / "project" / tenant / name, tmp_path / "data" / tenant, language)
+
+
+def chunks(info: BotInfo, *texts: tuple[str, str], audience: str = "") -> list[Chunk]:
+    return [
+        Chunk(f"{info.bot}-{title}", info.tenant, info.bot, "a.md", title, text, number, audience)
+        for number, (title, text) in enumerate(texts)
+    ]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> ChromaPlugin:
+    return ChromaPlugin(ChromaSettings(open_tenants=2), tmp_path)
+
+
+def embeddings(width: int = 512) -> object:
+    return NgramsPlugin(NgramsSettings(width=width), Path()).sartor_embeddings()
+
+
+@pytest.fixture(params=["both", "keywords"])
+async def index(request: pytest.FixtureRequest, plugin: ChromaPlugin, tmp_path: Path) -> AsyncIterator[Index]:
+    info = bot(tmp_path)
+    made = plugin.sartor_index(info, embeddings() if request.param == "both" else None)
+    await made.add(chunks(info, *TEXTS))
+    yield made
+    await made.close()
+
+
+async def test_the_fitting_chunk_comes_first(index: Index) -> None:
+    for query, title in (("When will my parcel arrive?", "Delivery"), ("battery guarantee", "Warranty")):
+        hits = await index.search(query, 3)
+        assert hits[0].chunk == f"support-{title}"
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        assert all(0 <= hit.score <= 1 and set(hit.parts) == {"keywords", "vectors"} for hit in hits)
+
+
+async def test_the_score_tells_when_nothing_fits(index: Index) -> None:
+    (fits,) = await index.search("How long are batteries guaranteed?", 1)
+    strange = await index.search("Who won the football championship?", 1)
+    assert fits.score > 0.5
+    assert not strange or strange[0].score < 0.25
+
+
+@pytest.mark.parametrize("query", ["", "?!", '"', "NEAR(", "a* OR -b AND", "title:x", "\0", "'; DROP TABLE chunk; --"])
+async def test_no_query_is_an_error(index: Index, query: str) -> None:
+    await index.search(query, 3)
+    assert len(await index.ids()) == 4
+
+
+async def test_adding_twice_replaces_and_removing_forgets(index: Index, tmp_path: Path) -> None:
+    (changed,) = chunks(bot(tmp_path), ("Delivery", "We use bicycles."))
+    await index.add([changed])
+    assert len(await index.ids()) == 4
+    assert (await index.search("bicycles", 1))[0].chunk == "support-Delivery"
+    assert all(
+        hit.chunk != "support-Delivery" or hit.score < 0.4 for hit in await index.search("parcel within three", 4)
+    )
+    await index.remove(["support-Delivery", "unknown"])
+    assert "support-Delivery" not in await index.ids()
+    assert all(hit.chunk != "support-Delivery" for hit in await index.search("bicycles", 4))
+
+
+async def test_closed_opens_again_and_clear_forgets(index: Index) -> None:
+    await index.close()
+    assert len(await index.ids()) == 4
+    await index.clear()
+    assert await index.ids() == frozenset()
+    assert await index.search("parcel", 3) == []
+
+
+async def test_audiences(index: Index, tmp_path: Path) -> None:
+    await index.add(chunks(bot(tmp_path), ("Business", "Companies get parcels for free."), audience="business"))
+    assert "support-Business" not in {hit.chunk for hit in await index.search("parcels companies free", 5)}
+    assert "support-Business" not in {hit.chunk for hit in await index.search("parcels companies free", 5, "person")}
+    assert (await index.search("parcels companies free", 5, "business"))[0].chunk == "support-Business"
+
+
+async def test_a_chunk_of_one_half_is_forgotten_to_be_added_anew(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path)
+    words = plugin.sartor_index(info, None)
+    await words.add(chunks(info, *TEXTS))
+    both = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    assert (await both.search("parcel", 1))[0].parts["vectors"] == 0
+    assert await both.ids() == frozenset()
+    await both.add(chunks(info, *TEXTS))
+    assert len(await both.ids()) == 4
+    await words.remove(["support-Delivery"])
+    assert len(await both.ids()) == 3
+    assert "support-Delivery" not in {hit.chunk for hit in await both.search("parcel delivery", 4)}
+    await both.close()
+
+
+async def test_tenants_and_bots_never_see_each_other(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    marker = "xylophone-4711"
+    infos = [bot(tmp_path, "acme"), bot(tmp_path, "other"), bot(tmp_path, "acme", "sales")]
+    indexes = [plugin.sartor_index(info, embeddings()) for info in infos]  # type: ignore[arg-type]
+    await indexes[0].add([*chunks(infos[0], *TEXTS), *chunks(infos[0], ("Secret", f"The code is {marker}."))])
+    for foreign, info in zip(indexes[1:], infos[1:], strict=True):
+        assert await foreign.search(marker, 10) == []
+        await foreign.add(chunks(info, TEXTS[0]))
+        assert {hit.chunk for hit in await foreign.search(f"{marker} code secret", 10)} <= {f"{info.bot}-Delivery"}
+        await foreign.remove(["support-Secret"])
+        assert "support-Secret" not in await foreign.ids()
+    await indexes[1].clear()
+    await indexes[2].clear()
+    assert (await indexes[0].search(marker, 1))[0].chunk == "support-Secret"
+    for one in indexes:
+        await one.close()
+    files = [path for path in (tmp_path / "data/other").rglob("*") if path.is_file()]
+    assert files
+    assert not any(marker[:9].encode() in path.read_bytes() for path in files)
+
+
+async def test_folders_are_private_bounded_and_removable(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    tenants = [f"tenant-{number}" for number in range(6)]
+    infos = [bot(tmp_path, tenant) for tenant in tenants]
+    indexes = [plugin.sartor_index(info, embeddings()) for info in infos]  # type: ignore[arg-type]
+    for info, one in zip(infos, indexes, strict=True):
+        await one.add(chunks(info, *TEXTS))
+        opened = len(os.listdir("/proc/self/fd"))
+    assert stat.S_IMODE((infos[0].data / "index").stat().st_mode) == 0o700
+    for _ in range(3):
+        for one in indexes:
+            assert len(await one.search("parcel", 1)) == 1
+    assert len(os.listdir("/proc/self/fd")) <= opened + 2
+    for one in indexes:
+        await one.close()
+    held = [
+        os.readlink(f"/proc/self/fd/{number}")
+        for number in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{number}")
+    ]
+    assert not any(str(tmp_path) in path for path in held)
+
+
+async def test_another_process_is_kept_out(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path)
+    (info.data / "index").mkdir(parents=True)
+    code = (
+        "import sys; from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(info.data / "index/lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        index = plugin.sartor_index(info, None)
+        with pytest.raises(BusyError, match="Another process") as caught:
+            await index.search("parcel", 1)
+        assert caught.value.where == str(info.data / "index")
+        process.communicate()
+    assert await index.search("parcel", 1) == []
+    await index.close()
+
+
+async def test_other_embeddings_are_refused_until_rebuilt(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path)
+    first = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    await first.add(chunks(info, *TEXTS))
+    wider = plugin.sartor_index(info, embeddings(1024))  # type: ignore[arg-type]
+    for call in (wider.search("parcel", 1), wider.add(chunks(info, *TEXTS))):
+        with pytest.raises(KnowledgeError, match="ngrams-1-512") as caught:
+            await call
+        assert caught.value.remedy == "Make it anew: sartor ingest --rebuild acme/support"
+    await wider.clear()
+    await wider.add(chunks(info, *TEXTS))
+    assert (await wider.search("parcel", 1))[0].chunk == "support-Delivery"
+    await wider.close()
+
+
+async def test_french_accents_and_inflection(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path, language="fr")
+    index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    texts = (
+        ("Livraison", "Les colis sont livrés à l'étranger."),
+        ("Retours", "Vous êtes remboursés après trente jours."),
+    )
+    await index.add(chunks(info, *texts))
+    assert (await index.search("livraison a l etranger", 1))[0].chunk == "support-Livraison"
+    assert (await index.search("remboursement ?", 1))[0].chunk == "support-Retours"
+    await index.close()
+
+
+def test_building_an_index_does_no_input_or_output(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    plugin.sartor_index(bot(tmp_path), None)
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(NamingError):
+        plugin.sartor_index(bot(tmp_path, name="../other"), None)
+
+
+async def test_a_missing_package_is_named(
+    plugin: ChromaPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chromadb", None)
+    info = bot(tmp_path)
+    index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="chromadb") as caught:
+        await index.add(chunks(info, *TEXTS))
+    assert caught.value.remedy == "pip install 'sartor[knowledge]'"
+    await index.close()
+
+
+def test_settings() -> None:
+    with pytest.raises(ValueError, match="cannot both be 0"):
+        ChromaSettings(keywords=0, vectors=0)

@@ -1,0 +1,136 @@
+"""Tiny GGUF models, made on the spot: one with random weights, one that follows a table of next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+CONTROL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+USER_DEFINED = ["<tool_call>", "</tool_call>"]
+TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message.role == 'system' and tools -%}"
+    "<|system|>\n{{ message.content }}\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|end|>\n"
+    "{%- elif message.role == 'tool' -%}<|tool|>\n{{ message.content }}<|end|>\n"
+    "{%- else -%}<|{{ message.role }}|>\n{{ message.content }}"
+    "{%- for call in message.tool_calls or [] -%}"
+    '<tool_call>{"name": {{ call.function.name | tojson }}, "arguments": {{ call.function.arguments | tojson }}}'
+    "</tool_call>"
+    "{%- endfor -%}<|end|>\n"
+    "{%- endif -%}{{ '' }}\n"
+    "{%- endfor -%}<|assistant|>\n"
+)
+
+
+def byte_letters() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = iter(range(256, 512))
+    return [chr(byte) if byte in shown else chr(next(hidden)) for byte in range(256)]
+
+
+LETTERS = byte_letters()
+MERGES = ["Ġ t", "h e", "Ġt he", "i n", "r e", "Ġ a", "e r", "o n", "Ġ s", "a t"]
+
+
+def vocabulary() -> list[str]:
+    return [*LETTERS, *(merge.replace(" ", "") for merge in MERGES), *CONTROL, *USER_DEFINED]
+
+
+def write_model(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    width: int,
+    heads: int,
+    template: str | None = TEMPLATE,
+    context: int = 2048,
+    pooling: int | None = None,
+) -> Path:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(width)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // heads)
+    tokens = vocabulary()
+    writer.add_vocab_size(len(tokens))
+    if pooling is not None:
+        writer.add_pooling_type(gguf.PoolingType(pooling))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    kinds = {text: gguf.TokenType.CONTROL for text in CONTROL}
+    kinds |= {text: gguf.TokenType.USER_DEFINED for text in USER_DEFINED}
+    writer.add_token_types([kinds.get(token, gguf.TokenType.NORMAL) for token in tokens])
+    writer.add_token_merges(MERGES)
+    writer.add_eos_token_id(tokens.index("<|end|>"))
+    writer.add_add_bos_token(False)
+    if template is not None:
+        writer.add_chat_template(template)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def layers(width: int, make: Callable[[tuple[int, ...]], np.ndarray]) -> dict[str, np.ndarray]:
+    out = {"output_norm.weight": np.ones(width)}
+    for block in range(2):
+        prefix = f"blk.{block}."
+        out |= {f"{prefix}attn_norm.weight": np.ones(width), f"{prefix}ffn_norm.weight": np.ones(width)}
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+            out[f"{prefix}{name}.weight"] = make((width, width))
+    return out
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights, large enough that each token of the prompt matters."""
+    random = np.random.default_rng(7)
+
+    def make(shape: tuple[int, ...]) -> np.ndarray:
+        return random.normal(0, 0.25, shape)
+
+    size = len(vocabulary())
+    tensors = {"token_embd.weight": random.normal(0, 1, (size, 64)), "output.weight": random.normal(0, 0.2, (size, 64))}
+    path = tmp_path_factory.mktemp("models") / "random.gguf"
+    return write_model(path, tensors | layers(64, make), width=64, heads=4)
+
+
+MakeTable = Callable[..., Path]
+
+
+@pytest.fixture
+def table_model(tmp_path: Path) -> MakeTable:
+    """Makes a model whose next token depends on the last one only: ``table_model({"\\n": "a", "a": "<|end|>"})``."""
+
+    def make(follows: Mapping[str, str | Sequence[tuple[str, float]]], *, template: str | None = TEMPLATE) -> Path:
+        tokens = vocabulary()
+        size, width = len(tokens), 320
+        embedding, output = np.zeros((size, width)), np.zeros((size, width))
+        for number in range(size):
+            embedding[number, number] = 1.0
+        for last, after in follows.items():
+            for following, weight in [(after, 1.0)] if isinstance(after, str) else after:
+                output[_number(tokens, following), _number(tokens, last)] = weight
+        tensors = {"token_embd.weight": embedding, "output.weight": output}
+        path = tmp_path / f"table-{abs(hash(str(follows)))}.gguf"
+        return write_model(path, tensors | layers(width, np.zeros), width=width, heads=4, template=template)
+
+    return make
+
+
+def _number(tokens: Sequence[str], text: str) -> int:
+    return tokens.index(text if text in tokens else "".join(LETTERS[byte] for byte in text.encode()))
