@@ -106,10 +106,10 @@ def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue
     while True:
         now = phase.value
         generator.plain = now == 0
-        generator.most_passages = (2, 4, 4)[now]
-        generator.most_words = (25, 70, 120)[now]
+        generator.most_passages = (2, 3, 4, 4)[now]
+        generator.most_words = (25, 40, 70, 120)[now]
         sample = encode(generator.draw(), coder, rng)
-        longest = (224, 512, 1024)[now]
+        longest = (224, 288, 512, 1024)[now]
         length = next((n for n in LENGTHS if len(sample.ids) <= n), None)
         if length is None or length > longest:
             continue

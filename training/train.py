@@ -19,6 +19,8 @@ __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 
 FOUND, SOUGHT = 1, 3  # after these layers: words that match are known; the right sentence is known
 
+PHASES = (0.10, 0.60, 0.88)  # parts of the time at which the examples become longer
+
 
 class Aids(nn.Module):
     """Helpers that exist only in training: they ask inner layers for what they should know by then."""
@@ -70,7 +72,7 @@ def optimisers(model: Mini, aids: Aids, lr: float) -> list[torch.optim.Optimizer
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n] + list(aids.parameters())
     return [
         torch.optim.Muon(inner, lr=lr, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4),
-        torch.optim.AdamW(rest, lr=lr * 0.6, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=lr * 0.4, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -120,9 +122,9 @@ def train(
             for group in s.param_groups:
                 group.setdefault("base", group["lr"])
                 group["lr"] = group["base"] * speed(done)
-        if copying and (now > total * 0.06 or mean.get("copy", 9.0) < 0.6):
+        if copying and (now > total * 0.04 or mean.get("copy", 9.0) < 1.0):
             copying = False
-        feed.phase.value = 0 if done < 0.08 else 1 if done < 0.75 else 2
+        feed.phase.value = sum(done > part for part in PHASES)
         if copying:
             tokens, at, weight = copy_batch(model.shape.vocab)
         else:
@@ -149,7 +151,7 @@ def train(
             s.zero_grad()
         step, seen = step + 1, seen + tokens.numel()
         for k, v in now_mean.items():
-            mean[k] = v if k not in mean else 0.97 * mean[k] + 0.03 * v
+            mean[k] = v if k not in mean else 0.95 * mean[k] + 0.05 * v
         if now >= next_line:
             next_line = now + 30
             shown = " ".join(f"{k} {v:.3f}" for k, v in mean.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "") -> None
 
 def _read() -> str | None:
     try:
-        return input(click.style("\nyou  ", fg="green", bold=True) if click.get_text_stream("stdin").isatty() else "")
+        return input(click.style("\nyou  ", fg="green", bold=True) if sys.stdin.isatty() else "")
     except (EOFError, KeyboardInterrupt):
         click.echo()
         return None

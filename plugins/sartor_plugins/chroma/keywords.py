@@ -15,7 +15,7 @@ from sartor.values import Chunk
 __all__ = ["Found", "Keywords"]
 
 _WORD = re.compile(r"[^\W_]+")
-_MOST_WORDS = 40
+_MOST_WORDS = 200
 """Words of a question that are searched for: those that the fewest chunks have."""
 
 _LONGEST_QUERY = 400

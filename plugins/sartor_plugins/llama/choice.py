@@ -78,8 +78,7 @@ class Chooser:
     def _root(self, numbers: Iterable[int], glue: str) -> Node:
         texts = ((number, glue + self._choices.texts[number]) for number in numbers)
         return build(
-            Candidate(number, text, tuple(self._vocabulary.text(text)), self._weights[number])
-            for number, text in texts
+            Candidate(number, text, tuple(self._vocabulary.text(text)), self._weights[number]) for number, text in texts
         )
 
     def _next(self, chosen: Sequence[int]) -> Node:

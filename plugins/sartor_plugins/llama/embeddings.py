@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from langchain_core.embeddings import Embeddings
 from sartor.errors import ModelError
 
 from sartor_plugins.llama import gguf, machine
-from sartor_plugins.llama.native import heard, lib, listen
+from sartor_plugins.llama.native import floats, heard, lib, listen
 from sartor_plugins.llama.owner import Job, Owner
 from sartor_plugins.llama.session import Weights
 from sartor_plugins.llama.settings import EmbeddingsSettings, model_path
@@ -113,8 +111,7 @@ class Encoder:
         pointer = lib.llama_get_embeddings_seq(self._context, sequence)
         if not pointer:
             raise ModelError("llama.cpp gave no vector", where=str(self._weights.path))
-        floats = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * self._width))
-        vector: npt.NDArray[np.float32] = np.frombuffer(floats.contents, dtype=np.float32)
+        vector = floats(pointer, self._width)
         length = float(np.linalg.norm(vector))
         return [float(value) for value in (vector / length if length > 0 else vector)]
 

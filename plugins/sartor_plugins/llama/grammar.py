@@ -10,8 +10,7 @@ import numpy as np
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 from sartor.values import JSONValue
 
-from sartor_plugins.llama.native import lib
-from sartor_plugins.llama.session import Row
+from sartor_plugins.llama.native import Row, lib
 from sartor_plugins.llama.toolcalls import CallFormat, function_of
 from sartor_plugins.llama.vocabulary import Vocabulary
 
@@ -72,9 +71,9 @@ def call_grammar(form: CallFormat, tools: Sequence[JSONValue], *, strict: bool =
         for key, value in (found if isinstance(found, dict) else {}).items():
             defined[prefix + key] = _plain(value, prefix)
         bare = {key: value for key, value in schema.items() if key != "$defs"}
-        arguments = _plain(bare, prefix) if strict and schema.get("properties") else {"type": "object"}
-        if strict and not schema.get("properties"):
-            arguments = {"type": "object", "properties": {}, "additionalProperties": False}
+        arguments: JSONValue = {"type": "object"}
+        if strict:
+            arguments = _plain({"type": "object", "properties": {}, **bare}, prefix)
         properties: JSONValue = {"name": {"const": name}, form.arguments: arguments}
         calls.append({"type": "object", "properties": properties, "required": ["name", form.arguments]})
     schema_text = json.dumps({"oneOf": calls, "$defs": defined} if strict else {"oneOf": calls})

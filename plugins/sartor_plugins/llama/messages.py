@@ -63,9 +63,7 @@ def chunk_of(event: Event, index: int) -> ChatGenerationChunk:
             # LangChain repairs JSON that was cut off, so that a broken call would become a valid one with other
             # arguments. As a JSON string it stays broken: it arrives in `invalid_tool_calls`.
             told = tool_call_chunk(name=None, args=json.dumps(text), id=f"broken_{index}", index=index)
-            message = AIMessageChunk(
-                content="", tool_call_chunks=[told], response_metadata={"broken_call": reason}
-            )
+            message = AIMessageChunk(content="", tool_call_chunks=[told], response_metadata={"broken_call": reason})
             return ChatGenerationChunk(message=message)
     return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[told]))
 

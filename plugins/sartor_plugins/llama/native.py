@@ -12,10 +12,15 @@ from collections import deque
 from typing import Any
 
 import llama_cpp.llama_cpp as _binding
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["AbortFlag", "heard", "lib", "listen"]
+__all__ = ["AbortFlag", "Row", "floats", "heard", "lib", "listen"]
 
 lib: Any = _binding  # ctypes signatures: nothing that a type checker could use
+
+Row = npt.NDArray[np.float32]
+"""Numbers of the library, such as the logits of one place: one for each token of the vocabulary."""
 
 _ERROR = 3
 _CONTINUED = 5
@@ -45,6 +50,12 @@ def listen() -> None:
 def heard() -> str:
     """The error lines that the library has logged since `listen`, joined; empty where there are none."""
     return "; ".join(line for line in _heard if line)
+
+
+def floats(pointer: object, count: int) -> Row:
+    """The library's own memory as an array, without a copy: valid until the library's next computation."""
+    array: Any = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * count)).contents  # type: ignore[arg-type]
+    return np.frombuffer(array, dtype=np.float32)
 
 
 class AbortFlag:

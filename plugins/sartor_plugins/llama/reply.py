@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sartor.errors import ModelError
@@ -33,7 +33,7 @@ class Request:
     """In OpenAI's form."""
     must_call: bool = False
     choices: Choices | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int = 512
     """Tokens of a freely written reply, or a tool call; a chosen text is never cut."""
     stop: tuple[str, ...] = ()
@@ -41,17 +41,23 @@ class Request:
     """Only a request of the same scope may use what this one leaves; empty: none."""
 
 
+Reason = Literal["stop", "length", "tool_calls"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The last event of a reply."""
 
-    reason: Literal["stop", "length", "tool_calls"]
+    reason: Reason
     prompt: int
     """Tokens of the prompt, and in `cached` those of them that were not computed."""
     cached: int
     generated: int
     first: float
     """Seconds from the beginning of the work to the first event."""
+
+
+_Events = Generator[Event, None, tuple[Reason, int]]
 
 
 class Voice:
@@ -66,9 +72,9 @@ class Voice:
         method: ChoiceMethod,
     ) -> None:
         self.session = session
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self._template = template
-        self._form = form
+        self.form = form
         self._method = method
 
     def reply(self, request: Request) -> Generator[Event | Ended, None, None]:
@@ -77,7 +83,7 @@ class Voice:
         Raises `ModelError` when the prompt does not fit, `Stopped` when the session's abort flag is up.
         """
         began = time.monotonic()
-        prompt = self._vocabulary.encode(self._template.render(request.lines, request.tools))
+        prompt = self.vocabulary.encode(self._template.render(request.lines, request.tools))
         room = self.session.size - len(prompt)
         if room <= 0:
             raise ModelError(
@@ -97,13 +103,11 @@ class Voice:
             yield event
         yield Ended(reason, len(prompt), cached, generated, first or time.monotonic() - began)
 
-    def _events(
-        self, request: Request
-    ) -> Generator[Event, None, tuple[Literal["stop", "length", "tool_calls"], int]]:
-        opening = self._vocabulary.mark(self._form.opening) if request.tools else []
+    def _events(self, request: Request) -> _Events:
+        opening = self.vocabulary.mark(self.form.opening) if request.tools else []
         begun = bool(request.tools) and request.must_call
         if request.choices is not None and not begun:
-            chooser = Chooser(self.session, self._vocabulary, request.choices, self._method).choose(opening)
+            chooser = Chooser(self.session, self.vocabulary, request.choices, self._method).choose(opening)
             while True:
                 try:
                     yield Text(next(chooser))
@@ -121,8 +125,8 @@ class _Writer:
 
     def __init__(self, voice: Voice, request: Request, opening: Sequence[int]) -> None:
         self._session = voice.session
-        self._vocabulary = voice._vocabulary
-        self._form = voice._form
+        self._vocabulary = voice.vocabulary
+        self._form = voice.form
         self._request = request
         self._opening = opening
         self._sampler = Sampler(request.sampling)
@@ -134,12 +138,12 @@ class _Writer:
         self._marks = {
             token
             for mark in (self._form.opening, self._form.closing)
-            if request.tools and (token := voice._vocabulary.special.get(mark)) is not None
+            if request.tools and (token := voice.vocabulary.special.get(mark)) is not None
         }
         self._tail = ""
         self._called = False
 
-    def write(self) -> Generator[Event, None, tuple[Literal["stop", "length", "tool_calls"], int]]:
+    def write(self) -> _Events:
         """Yields text and calls; returns why it ended and the number of tokens."""
         count = 0
         reason: Literal["stop", "length"] = "length"

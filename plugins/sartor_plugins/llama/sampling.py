@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sartor_plugins.llama.grammar import Grammar
-from sartor_plugins.llama.session import Row
+from sartor_plugins.llama.native import Row
 
 __all__ = ["Sampler", "Sampling"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sartor_plugins.llama.native import lib
-from sartor_plugins.llama.session import Row, Session
+from sartor_plugins.llama.native import Row, lib
+from sartor_plugins.llama.session import Session
 from sartor_plugins.llama.trie import Candidate, Node
 
 __all__ = ["Floats", "likelihoods", "log_softmax"]

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NewType
 
-import numpy as np
-import numpy.typing as npt
 from sartor.errors import ModelError
 
 from sartor_plugins.llama import machine
-from sartor_plugins.llama.native import AbortFlag, heard, lib, listen
+from sartor_plugins.llama.native import AbortFlag, Row, floats, heard, lib, listen
 from sartor_plugins.llama.settings import FileSettings
 
-__all__ = ["Row", "Session", "Stopped", "Weights"]
-
-Row = npt.NDArray[np.float32]
-"""Logits of one place, one for each token of the vocabulary."""
+__all__ = ["Session", "Stopped", "Weights"]
 
 _Pointer = NewType("_Pointer", int)
 _DEFAULT_CONTEXT = 4096
@@ -198,8 +192,7 @@ class Session:
         pointer = lib.llama_get_logits_ith(self.context, at)
         if not pointer:
             raise ModelError("llama.cpp gave no logits")
-        floats = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float * self._vocabulary))
-        return np.frombuffer(floats.contents, dtype=np.float32)
+        return floats(pointer, self._vocabulary)
 
 
 def _shared(left: Sequence[int], right: Sequence[int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +36,10 @@ class Node:
     @property
     def certain(self) -> str:
         """The text that all candidates below begin with."""
-        return os.path.commonprefix([candidate.text for candidate in self.below])
+        first = min(candidate.text for candidate in self.below)
+        last = max(candidate.text for candidate in self.below)
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+        return "".join(letter for letter, _ in same)
 
     def tokens(self, candidate: Candidate) -> Iterator[tuple[int, Node]]:
         """The path to `candidate`."""
