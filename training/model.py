@@ -21,9 +21,9 @@ class Shape:
     vocab: int = 8192
     width: int = 256
     layers: int = 6
-    heads: int = 8
+    heads: int = 4
     hidden: int = 576
-    rope_base: float = 500_000.0
+    rope_base: float = 1e8
     context: int = 2048
     eps: float = 1e-6
 
@@ -125,43 +125,78 @@ class Mini(nn.Module):
     # -- first weights ------------------------------------------------------------------------
 
     def _initialise(self, token_vectors: Tensor | None) -> None:
+        """Random weights, and four circuits: look back, copy what followed, look at equals, rest free."""
         s = self.shape
+        n = s.head_width
+        self.content = s.width - 1 - n  # the dimensions after these receive the token before
         with torch.no_grad():
             self.embed.weight.normal_(0, 0.05)
             if token_vectors is not None:  # distributional vectors in the first dimensions
-                n = token_vectors.shape[1]
-                self.embed.weight[:, :n] = 0.5 * self.embed.weight[:, :n] + token_vectors
+                k = token_vectors.shape[1]
+                self.embed.weight[:, :k] = 0.5 * self.embed.weight[:, :k] + token_vectors
+            self.embed.weight[:, self.content :] = 0
             self.embed.weight[:, CONSTANT] = 0.3
             for block in self.blocks:
                 for w in (block.q, block.k, block.v, block.gate, block.up):
                     w.weight.normal_(0, s.width**-0.5)
-                for w in (block.o, block.down):
-                    w.weight.normal_(0, (w.in_features * 2 * s.layers) ** -0.5)
-            for head, back in ((0, 1), (1, 1), (2, 2)):
-                self._look_back(self.blocks[0], head, back)
-            for layer, heads in ((0, range(3, min(6, s.heads))), (1, range(3)), (2, range(2))):
-                for head in heads:
-                    self._look_at_equals(self.blocks[layer], head)
+                for w in (block.o, block.down):  # small beside the embeddings, or they would drown
+                    w.weight.normal_(0, 0.05 * (w.in_features * 2 * s.layers) ** -0.5)
+            self._look_back(0, 0, 1)
+            self._look_back(0, 1, 2)
+            self._carry(0, 0)
+            for layer in (1, 2):
+                self._copy_follower(layer, 0)
+            spelling = slice(96, 160)
+            for layer, head, part in ((0, 2, None), (1, 1, None), (1, 2, spelling), (2, 1, None), (2, 2, spelling)):
+                self._look_at_equals(layer, head, part or slice(0, self.content))
 
-    def _look_back(self, block: Block, head: int, back: int) -> None:
-        """Make `head` attend `back` positions back, by rotary phase alone."""
+    def _rows(self, head: int) -> slice:
         n = self.shape.head_width
-        rows = slice(head * n, (head + 1) * n)
+        return slice(head * n, (head + 1) * n)
+
+    def _slow(self) -> list[int]:
+        """The places of a head whose rotary pairs hardly turn within a prompt."""
+        return [2 * i + j for i, f in enumerate(self.frequencies().tolist()) if f < 0.002 for j in (0, 1)]
+
+    def _look_back(self, layer: int, head: int, back: int) -> None:
+        """Make `head` attend `back` positions back, by rotary phase alone."""
+        block, rows = self.blocks[layer], self._rows(head)
         block.q.weight[rows] = 0
         block.k.weight[rows] = 0
         for pair, theta in enumerate(self.frequencies()[:6].tolist()):
-            at = head * n + 2 * pair
+            at = rows.start + 2 * pair
             block.k.weight[at, CONSTANT] = 1.4
             block.q.weight[at, CONSTANT] = 1.4 * math.cos(-back * theta)
             block.q.weight[at + 1, CONSTANT] = 1.4 * math.sin(-back * theta)
 
-    def _look_at_equals(self, block: Block, head: int) -> None:
+    def _carry(self, layer: int, head: int) -> None:
+        """Make `head` write what it reads, seen through one projection, into the reserved dimensions."""
+        block, rows, n = self.blocks[layer], self._rows(head), self.shape.head_width
+        self.projection = torch.zeros(n, self.shape.width)
+        self.projection[:, : self.content] = torch.randn(n, self.content) * self.content**-0.5
+        block.v.weight[rows] = self.projection
+        block.o.weight[:, rows] = 0
+        block.o.weight[self.content : self.content + n, rows] = 0.075 * torch.eye(n)
+
+    def _copy_follower(self, layer: int, head: int) -> None:
+        """Make `head` look for places before which the present token stands, and bring their token."""
+        block, rows, n = self.blocks[layer], self._rows(head), self.shape.head_width
+        block.q.weight[rows] = 0
+        block.k.weight[rows] = 0
+        for place in self._slow():
+            block.q.weight[rows.start + place] = 1.3 * self.projection[place]
+            block.k.weight[rows.start + place, self.content + place] = 1.3
+        seen = torch.zeros(n, self.shape.width)
+        seen[:, : self.content] = torch.linalg.qr(torch.randn(self.content, n))[0].T
+        block.v.weight[rows] = seen
+        block.o.weight[:, rows] = 0.15 * seen.T
+
+    def _look_at_equals(self, layer: int, head: int, part: slice) -> None:
         """Make `head` attend to tokens like its own: query = key, in the slow rotary pairs."""
-        n = self.shape.head_width
-        rows = slice(head * n, (head + 1) * n)
-        shared = torch.zeros(n, self.shape.width)
-        slow = [2 * i + j for i in range(n // 2) if 2 * i >= n // 2 for j in (0, 1)]
-        shared[slow] = torch.randn(len(slow), self.shape.width) * 1.6 * self.shape.width**-0.5
-        shared[:, CONSTANT] = 0
+        block, rows = self.blocks[layer], self._rows(head)
+        shared = torch.zeros(self.shape.head_width, self.shape.width)
+        width = part.stop - part.start
+        slow = self._slow()
+        shared[slow, part] = torch.randn(len(slow), width) * 1.2 * width**-0.5
         block.q.weight[rows] = shared
         block.k.weight[rows] = shared

@@ -97,6 +97,8 @@ class Judge:
                 verdict = await question(self.turn, *about)
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"answered with {type(verdict).__name__}, not a Verdict")
+            if not isinstance(verdict.kind, Kind):
+                raise TypeError(f"answered with the verdict {verdict.kind!r}, which is no Kind")
             _check_edits(verdict.edits, about[-1])
         except Exception as error:
             what = "did not answer in time" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
@@ -146,6 +148,7 @@ class _Gate:
         self._judge = judge
         self._text = ""
         self._released = 0
+        self._made: set[tuple[int, int]] = set()
         self.blocked: Verdict | None = None
 
     async def feed(self, text: str, *, final: bool) -> str:
@@ -161,22 +164,17 @@ class _Gate:
         return self._release(verdict, len(self._text) if final else len(self._text) - (window or 0), final)
 
     def _release(self, verdict: Verdict, cut: int, final: bool) -> str:
+        edits = [edit for edit in verdict.ordered() if (edit.start, edit.end) not in self._made]
+        if any(edit.start < self._released for edit in edits):
+            return self._late()
+        cut = min([cut, *(edit.start for edit in edits if edit.start < cut < edit.end)])
         out: list[str] = []
         at = self._released
-        for edit in sorted(verdict.edits, key=lambda edit: (edit.start, edit.end)):
-            if edit.end <= self._released and edit.start < self._released:
-                continue
-            if edit.start < self._released:
-                return self._late()
-            if edit.start < at:
-                continue
-            if edit.start > cut or (edit.start == cut and not final):
-                break
-            if edit.end > cut:
-                cut = edit.start
-                break
-            out += (self._text[at : edit.start], edit.text)
-            at = edit.end
+        for edit in edits:
+            if edit.start < cut or final:
+                self._made.add((edit.start, edit.end))
+                out += (self._text[at : edit.start], edit.text)
+                at = edit.end
         if out:
             self._judge.record(self._policy.name, Stage.OUTPUT, Kind.REWRITE.value, verdict.reason)
         out.append(self._text[at:cut])
@@ -198,6 +196,8 @@ def _check_edits(edits: Sequence[Edit], about: object) -> None:
     for edit in edits:
         if not 0 <= edit.start <= edit.end <= len(text or ""):
             raise ValueError(f"an edit of characters {edit.start} to {edit.end} in a text of {len(text or '')}")
+        if not isinstance(edit.text, str):
+            raise TypeError(f"an edit that puts a {type(edit.text).__name__} in the place of text")
 
 
 def _with_text(passage: Passage, text: str) -> Passage:

@@ -7,7 +7,7 @@ fail closed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,12 +59,18 @@ class Verdict:
         """`text` with the edits made; edits that overlap are made from the left, the later one dropped."""
         out: list[str] = []
         at = 0
-        for edit in sorted(self.edits, key=lambda edit: (edit.start, edit.end)):
-            if edit.start < at:
-                continue
+        for edit in self.ordered():
             out += (text[at : edit.start], edit.text)
             at = edit.end
         return "".join(out) + text[at:]
+
+    def ordered(self) -> Iterator[Edit]:
+        """The edits that are made, from the left: one that overlaps an earlier one is left out."""
+        at = 0
+        for edit in sorted(self.edits, key=lambda edit: (edit.start, edit.end)):
+            if edit.start >= at:
+                yield edit
+                at = edit.end
 
 
 ALLOW = Verdict(Kind.ALLOW)
@@ -129,9 +135,9 @@ class Policy:
         return ALLOW
 
     async def output(self, turn: Turn, draft: Draft) -> Verdict:
-        """The reply as it grows. Edits count from the start of `draft.text`. Those that lie before
-        `draft.released` were made already and are passed over; one that reaches across it comes too late (the
-        window is too small) and blocks."""
+        """The reply as it grows. Edits count from the start of `draft.text`. Those that were made already are
+        passed over; any other edit of what lies before `draft.released` comes too late (the window is too small)
+        and blocks."""
         return ALLOW
 
     def judges(self, stage: Stage) -> bool:

@@ -23,6 +23,7 @@ __all__ = ["KeyPath", "YamlFile", "parse_yaml", "read_yaml"]
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a file: ``("plugins", "topics", "blocked", 0)``."""
 
+_SCALARS = ("str", "int", "float", "bool", "null")
 _MAX_DEPTH = 40
 _MAX_BYTES = 4 * 1024 * 1024
 
@@ -80,6 +81,7 @@ def read_yaml(path: Path) -> YamlFile:
 def parse_yaml(text: str, path: Path) -> YamlFile:
     """Read `text` as the content of the YAML file `path`. Raises `SpecError` naming file and line."""
     try:
+        _check_shape(text, path)  # first, since composing is recursive in C, and a deep file would end the process
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -97,10 +99,30 @@ def parse_yaml(text: str, path: Path) -> YamlFile:
             problem += " (is there a tab? YAML wants blanks)"
         raise SpecError(f"YAML error: {problem}", where=f"{path}:{line}") from error
     except yaml.YAMLError as error:
-        raise SpecError(f"YAML error: {str(error).splitlines()[0]}", where=str(path)) from error
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise SpecError(f"YAML error: {str(error).splitlines()[0]}", where=f"{path}:{line}") from error
     if not isinstance(data, dict):
         raise SpecError("the top level is no mapping", where=f"{path}:1", remedy="Write `key: value` lines.")
     return YamlFile(path, data, reader.lines)
+
+
+def _check_shape(text: str, path: Path) -> None:
+    """Refuse anchors, aliases and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        where = f"{path}:{event.start_mark.line + 1}"
+        if getattr(event, "anchor", None) is not None:
+            raise SpecError(
+                "anchors and aliases (&, *) are not supported",
+                where=where,
+                remedy="Write the value out, or put a text that begins with & or * in quotes.",
+            )
+        if depth > _MAX_DEPTH:
+            raise SpecError(f"is nested more than {_MAX_DEPTH} deep", where=where)
 
 
 class _Reader:
@@ -110,16 +132,11 @@ class _Reader:
         self.path = path
         self.loader = loader
         self.lines: dict[KeyPath, int] = {}
-        self.seen: set[int] = set()
-        self.nodes: list[yaml.Node] = []  # keeps them alive, so that an id means one node
 
     def value(self, node: yaml.Node, key: KeyPath) -> JSONValue:
-        if id(node) in self.seen:
-            raise self.error(node, "anchors and aliases (&, *) are not supported", "Write the value out.")
-        self.seen.add(id(node))
-        self.nodes.append(node)
-        if len(key) > _MAX_DEPTH:
-            raise self.error(node, f"is nested more than {_MAX_DEPTH} deep")
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind not in {"mapping": ("map",), "sequence": ("seq",)}.get(node.id, _SCALARS):
+            raise self.error(node, f"the tag {node.tag!r} is not supported")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -143,10 +160,10 @@ class _Reader:
         return result
 
     def scalar(self, node: yaml.Node) -> JSONValue:
-        known = ("str", "int", "float", "bool", "null")
-        if node.tag not in {f"tag:yaml.org,2002:{tag}" for tag in known}:
-            raise self.error(node, f"the tag {node.tag!r} is not supported")
-        value = self.loader.construct_object(node)
+        try:
+            value = self.loader.construct_object(node)
+        except (ValueError, KeyError) as error:  # `!!int word`, or a number of more than 4,300 digits
+            raise self.error(node, f"{node.value[:40]!r} is no {node.tag.rpartition(':')[2]}") from error
         if isinstance(value, float) and not math.isfinite(value):
             raise self.error(node, f"{node.value} is no finite number")
         assert value is None or isinstance(value, str | int | float | bool)

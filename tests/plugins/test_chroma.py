@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,15 @@ def chunks(info: BotInfo, *texts: tuple[str, str], audience: str = "") -> list[C
 @pytest.fixture
 def plugin(tmp_path: Path) -> ChromaPlugin:
     return ChromaPlugin(ChromaSettings(open_tenants=2), tmp_path)
+
+
+def open_files(folder: Path) -> list[Path]:
+    """The files below `folder` that this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(Path(os.readlink(link)))
+    return [path for path in found if path.is_relative_to(folder)]
 
 
 def embeddings(width: int = 512) -> object:
@@ -146,22 +157,19 @@ async def test_folders_are_private_bounded_and_removable(plugin: ChromaPlugin, t
     tenants = [f"tenant-{number}" for number in range(6)]
     infos = [bot(tmp_path, tenant) for tenant in tenants]
     indexes = [plugin.sartor_index(info, embeddings()) for info in infos]  # type: ignore[arg-type]
+    most = 0
     for info, one in zip(infos, indexes, strict=True):
         await one.add(chunks(info, *TEXTS))
-        opened = len(os.listdir("/proc/self/fd"))
+        most = max(most, len(open_files(tmp_path)))
     assert stat.S_IMODE((infos[0].data / "index").stat().st_mode) == 0o700
     for _ in range(3):
         for one in indexes:
             assert len(await one.search("parcel", 1)) == 1
-    assert len(os.listdir("/proc/self/fd")) <= opened + 2
+    assert {path.relative_to(tmp_path / "data").parts[0] for path in open_files(tmp_path)} == set(tenants[-2:])
+    assert len(open_files(tmp_path)) <= most
     for one in indexes:
         await one.close()
-    held = [
-        os.readlink(f"/proc/self/fd/{number}")
-        for number in os.listdir("/proc/self/fd")
-        if os.path.exists(f"/proc/self/fd/{number}")
-    ]
-    assert not any(str(tmp_path) in path for path in held)
+    assert not open_files(tmp_path)
 
 
 async def test_another_process_is_kept_out(plugin: ChromaPlugin, tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ async def test_another_process_is_kept_out(plugin: ChromaPlugin, tmp_path: Path)
         "import sys; from filelock import FileLock\n"
         "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", code, str(info.data / "index/lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -198,6 +206,22 @@ async def test_other_embeddings_are_refused_until_rebuilt(plugin: ChromaPlugin, 
     await wider.add(chunks(info, *TEXTS))
     assert (await wider.search("parcel", 1))[0].chunk == "support-Delivery"
     await wider.close()
+
+
+async def test_removed_words_leave_the_disk(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path)
+    index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    await index.add([*chunks(info, *TEXTS), *chunks(info, ("Secret", "The code is xylophone."))])
+    await index.remove(["support-Secret"])
+    await index.ids()
+    await index.close()
+    assert not any(b"xylophone" in path.read_bytes() for path in info.data.rglob("*") if path.is_file())
+    await index.clear()
+    await index.close()
+    assert not any(b"guaranteed" in path.read_bytes() for path in info.data.rglob("*") if path.is_file())
+    shutil.rmtree(info.data)
+    assert await index.search("parcel", 1) == []
+    await index.close()
 
 
 async def test_french_accents_and_inflection(plugin: ChromaPlugin, tmp_path: Path) -> None:

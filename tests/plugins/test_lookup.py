@@ -82,7 +82,7 @@ async def test_the_schema_tells_the_model_what_a_key_looks_like(orders: Path) ->
     assert tool.description == "Look up an order by its number."
     assert tool.schema["properties"] == {
         "order_id": {
-            "description": "as the user wrote it",
+            "description": "order_id, as the user wrote it",
             "pattern": r"BW-\d{4}",
             "title": "Order Id",
             "type": "string",

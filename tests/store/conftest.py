@@ -57,7 +57,7 @@ def postgres_server() -> Iterator[str]:
 
 
 async def _create_database(server: str) -> str:
-    import asyncpg
+    import asyncpg  # type: ignore[import-untyped]
 
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(f"{server}/postgres")
@@ -95,22 +95,14 @@ MakeChunks = Callable[..., list[Chunk]]
 def make_reply() -> MakeReply:
     """A reply of acme/support to ann in conversation c1, unless told otherwise."""
 
-    def make(
-        question: str = "How long?",
-        text: str = "Two days.",
-        *,
-        tenant: str = "acme",
-        user: str = "ann",
-        conversation: str = "c1",
-        id_: str | None = None,
-    ) -> Reply:
-        turn = Turn(id_ or uuid4().hex, conversation, tenant, "support", user, question)
+    def make(question: str = "How long?", text: str = "Two days.", **turn: str) -> Reply:
+        of_turn = {"id": uuid4().hex, "conversation": "c1", "tenant": "acme", "bot": "support", "user": "ann"} | turn
         return Reply(
-            turn,
+            Turn(text=question, **of_turn),  # type: ignore[arg-type]
             text,
             Outcome.ANSWERED,
             citations=(Citation(1, "p1", "delivery.md", "Delivery", "Two days."),),
-            passages=(Passage("p1", tenant, "delivery.md", "Delivery", "It takes two days.", 0.5),),
+            passages=(Passage("p1", of_turn["tenant"], "delivery.md", "Delivery", "It takes two days.", 0.5),),
             usage=Usage(100, 40, 10, 1),
         )
 

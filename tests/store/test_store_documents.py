@@ -69,10 +69,10 @@ async def test_what_belongs_elsewhere_is_refused(store: Store, make_chunks: Make
         await acme.put_document("support", "delivery.md", "aa", "T", [replace(chunk, tenant="globex")])
     with pytest.raises(NamingError, match="bot 'sales', not of 'support'"):
         await acme.put_document("support", "delivery.md", "aa", "T", [replace(chunk, bot="sales")])
-    with pytest.raises(KnowledgeError, match="2 chunks of delivery.md have the id"):
+    with pytest.raises(KnowledgeError, match=r"2 chunks of .* have the id"):
         await acme.put_document("support", "delivery.md", "aa", "T", [chunk, chunk])
     await acme.put_document("support", "delivery.md", "aa", "T", [chunk])
-    with pytest.raises(KnowledgeError, match="other.md has the id of another document's"):
+    with pytest.raises(KnowledgeError, match="has the id of another document's"):
         await acme.put_document("support", "other.md", "bb", "T", [chunk])
     assert list(await acme.documents("support")) == ["delivery.md"]
 

@@ -60,20 +60,26 @@ COMMITTING = """
 """
 
 
+def modes(*paths: Path) -> list[str]:
+    return [oct(path.stat().st_mode & 0o777) for path in paths]
+
+
+def make_file(path: Path, folder_mode: int, mode: int) -> None:
+    path.parent.mkdir(mode=folder_mode)
+    path.touch(mode=mode)
+
+
 async def test_files_belong_to_their_owner_alone(store: Store, path: Path, make_reply: MakeReply) -> None:
     await store.tenant("acme").commit(make_reply())
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == ["sartor.db", "sartor.db-shm", "sartor.db-wal"]
-    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
-    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert modes(path.parent, *files) == ["0o700", "0o600", "0o600", "0o600"]
 
 
 async def test_what_is_there_keeps_its_permissions(path: Path, url: str) -> None:
-    path.parent.mkdir(mode=0o750)
-    path.touch(mode=0o640)
+    make_file(path, 0o750, 0o640)
     async with await Store.open(url):
-        assert path.parent.stat().st_mode & 0o777 == 0o750
-        assert path.stat().st_mode & 0o777 == 0o640
+        assert modes(path.parent, path) == ["0o750", "0o640"]
 
 
 async def test_every_connection_is_set_up(store: Store) -> None:
@@ -239,7 +245,7 @@ async def test_nothing_of_an_erased_tenant_is_left_in_the_files(
                 tenant=tenant.tenant,
                 user=marker,
                 conversation=marker * seeded.randrange(1, 6),
-                id_=marker,
+                id=marker,
             )
         )
         if number % 20 == 0:

@@ -48,17 +48,17 @@ async def test_a_conversation_of_someone_else_does_not_exist(
     for limit in (5, 0):
         with pytest.raises(NamingError, match="no conversation 'c1'"):
             await acme.history(bot, user, "c1", limit)
-    foreign = make_reply()
+    foreign = make_reply(bot=bot, user=user)
     with pytest.raises(NamingError, match="no conversation 'c1'"):
-        await acme.commit(replace(foreign, turn=replace(foreign.turn, bot=bot, user=user)))
+        await acme.commit(foreign)
     assert await acme.reply(foreign.turn.id) is None
     assert await acme.usage() == Usage(100, 40, 10, 1)
 
 
 async def test_tenants_do_not_meet(store: Store, make_reply: Callable[..., Reply]) -> None:
     acme, globex = store.tenant("acme"), store.tenant("globex")
-    await acme.commit(make_reply("Ours?", "Acme's.", id_="t1"))
-    await globex.commit(make_reply("Ours?", "Globex's.", tenant="globex", id_="t1"))
+    await acme.commit(make_reply("Ours?", "Acme's.", id="t1"))
+    await globex.commit(make_reply("Ours?", "Globex's.", tenant="globex", id="t1"))
     assert await globex.history("support", "ann", "c1", 5) == [Exchange("Ours?", "Globex's.")]
     stored = await acme.reply("t1")
     assert stored is not None
@@ -112,9 +112,9 @@ async def test_passages_are_stored_without_their_text(store: Store, make_reply: 
 
 async def test_a_turn_is_committed_once(store: Store, make_reply: Callable[..., Reply]) -> None:
     acme = store.tenant("acme")
-    await acme.commit(make_reply(id_="t1"))
+    await acme.commit(make_reply(id="t1"))
     with pytest.raises(StoreError, match="'t1' of tenant 'acme' is stored already"):
-        await acme.commit(make_reply("Again?", id_="t1"))
+        await acme.commit(make_reply("Again?", id="t1"))
     [row] = await acme.conversations("support", "ann", 10)
     assert row.turns == 1
     assert await acme.usage() == Usage(100, 40, 10, 1)
@@ -129,6 +129,7 @@ async def test_conversations_latest_first(store: Store, make_reply: Callable[...
     assert [(row.id, row.turns) for row in rows] == [("c1", 2), ("c2", 1)]
     assert rows[0].started < rows[0].updated
     assert [row.id for row in await acme.conversations("support", "ann", 1)] == ["c1"]
+    assert await acme.conversations("support", "ann", 0) == await acme.conversations("support", "ann", -1) == []
     assert await store.tenant("globex").conversations("support", "ann", 10) == []
 
 
@@ -138,8 +139,7 @@ async def test_usage_by_bot_and_time(store: Store, make_reply: Callable[..., Rep
     await acme.commit(make_reply())
     await acme.commit(make_reply())
     between = datetime.now(UTC)
-    reply = make_reply(conversation="c2")
-    await acme.commit(replace(reply, turn=replace(reply.turn, bot="sales")))
+    await acme.commit(make_reply(conversation="c2", bot="sales"))
     assert await acme.usage() == Usage(300, 120, 30, 3)
     assert await acme.usage("support") == Usage(200, 80, 20, 2)
     assert await acme.usage(since=between) == Usage(100, 40, 10, 1)
@@ -190,6 +190,13 @@ async def test_values_without_a_meaning_are_refused_whole(
     with pytest.raises(StoreError, match="cannot hold a value"):
         await acme.commit(reply)
     assert await acme.conversations("support", "ann", 1) == []
+    assert await store.tenants() == []
+
+
+async def test_a_number_beyond_all_databases(store: Store, make_reply: Callable[..., Reply]) -> None:
+    acme = store.tenant("acme")
+    with pytest.raises(StoreError):
+        await acme.commit(replace(make_reply(), usage=Usage(2**70)))
     assert await store.tenants() == []
 
 

@@ -129,7 +129,7 @@ async def test_tables_of_others_are_left_alone(url: str) -> None:
     await database.close()
 
 
-async def test_several_processes_may_create_it_at_once(url: str) -> None:
+def test_several_processes_may_create_it_at_once(url: str) -> None:
     code = """
         import asyncio, sys
         from sartor.store import Store
@@ -157,7 +157,7 @@ def test_opening_imports_no_more_than_it_needs(tmp_path: Path) -> None:
                     pass
 
         asyncio.run(main())
-        print(*({"alembic", "asyncpg", "aiosqlite", "greenlet"} & sys.modules.keys()))
+        print(*({"alembic", "asyncpg", "aiosqlite"} & sys.modules.keys()))
     """
     command = [sys.executable, "-c", textwrap.dedent(code), f"sqlite:///{tmp_path}/sartor.db"]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == ""
@@ -178,14 +178,14 @@ def test_every_reference_holds_the_tenant() -> None:
 def test_a_row_cannot_refer_to_another_tenants(tmp_path: Path, make_reply: Callable[..., Reply]) -> None:
     async def fill() -> None:
         async with await Store.open(f"sqlite:///{tmp_path}/sartor.db") as store:
-            await store.tenant("acme").commit(make_reply(id_="t1"))
-            await store.tenant("globex").commit(make_reply(tenant="globex", id_="t2"))
+            await store.tenant("acme").commit(make_reply(id="t1"))
+            await store.tenant("globex").commit(make_reply(tenant="globex", id="t2", conversation="c2"))
 
     asyncio.run(fill())
     connection = sqlite3.connect(tmp_path / "sartor.db")
     connection.execute("PRAGMA foreign_keys = ON")
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        connection.execute("UPDATE turns SET tenant = 'initech'")
+        connection.execute("UPDATE turns SET tenant = 'globex' WHERE id = 't1'")
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         connection.execute("INSERT INTO verdicts VALUES ('globex', 'ann', 't1', 0, 'p', 's', 'k', 'r', '')")
     connection.close()

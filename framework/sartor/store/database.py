@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from sartor.store.faults import Driver, translated
 
-__all__ = ["Database", "Work"]
+__all__ = ["PATIENCE", "Database", "Work"]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]

@@ -127,10 +127,10 @@ _ERRNO: dict[int, _Fault] = {
 def translated(place: str, driver: Driver = ()) -> Iterator[None]:
     """Let what SQLAlchemy, the driver and the operating system raise inside become `StoreError`, with its cause.
 
-    `place` is the address of the database without its password. Sartor's own errors, and mistakes in Sartor's
-    code such as `KeyError`, pass unchanged.
+    So does a value that the database cannot hold (`ValueError`, `OverflowError`). `place` is the address of the
+    database without its password. Sartor's own errors, and mistakes in its code such as `KeyError`, pass unchanged.
     """
-    known: Driver = (SQLAlchemyError, sqlite3.Error, OSError, *driver)
+    known: Driver = (SQLAlchemyError, sqlite3.Error, OSError, ValueError, OverflowError, *driver)
     try:
         yield
     except known as error:

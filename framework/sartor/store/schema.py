@@ -100,6 +100,7 @@ metadata = sa.MetaData(
 
 
 def _key(name: str) -> sa.Column[str]:
+    """Text that identifies something: `sartor.store.tenant` has checked that every database can hold it."""
     return sa.Column(name, sa.Text, nullable=False)
 
 
@@ -140,9 +141,7 @@ turns = sa.Table(
     metadata,
     *map(_key, ("tenant", "id", "bot", "user_id", "conversation")),
     _count("number"),
-    *map(_writing, ("question", "reply")),
-    *map(_key, ("outcome", "audience", "language", "model")),
-    _writing("error"),
+    *map(_writing, ("question", "reply", "outcome", "audience", "language", "model", "error")),
     *map(_json, ("citations", "passages", "seconds")),
     *map(_time, ("started", "committed")),
     sa.PrimaryKeyConstraint("tenant", "id"),
@@ -173,8 +172,7 @@ verdicts = sa.Table(
     metadata,
     *map(_key, ("tenant", "user_id", "turn")),
     _count("number"),
-    *map(_key, ("policy", "stage", "kind")),
-    *map(_writing, ("reason", "subject")),
+    *map(_writing, ("policy", "stage", "kind", "reason", "subject")),
     sa.PrimaryKeyConstraint("tenant", "user_id", "turn", "number"),
     sa.ForeignKeyConstraint(["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"]),
 )
@@ -182,7 +180,8 @@ verdicts = sa.Table(
 usage = sa.Table(
     "usage",
     metadata,
-    *map(_key, ("tenant", "turn", "bot", "user_id", "model")),
+    *map(_key, ("tenant", "turn", "bot", "user_id")),
+    _writing("model"),
     _time("committed"),
     *map(_count, ("prompt", "cached", "generated", "calls")),
     sa.PrimaryKeyConstraint("tenant", "turn"),
@@ -194,8 +193,8 @@ usage = sa.Table(
 documents = sa.Table(
     "documents",
     metadata,
-    *map(_key, ("tenant", "bot", "source", "sha256")),
-    _writing("title"),
+    *map(_key, ("tenant", "bot", "source")),
+    *map(_writing, ("sha256", "title")),
     _count("chunks"),
     _time("ingested"),
     sa.PrimaryKeyConstraint("tenant", "bot", "source"),
@@ -205,8 +204,8 @@ documents = sa.Table(
 chunks = sa.Table(
     "chunks",
     metadata,
-    *map(_key, ("tenant", "bot", "id", "document", "source", "audience")),
-    *map(_writing, ("title", "text")),
+    *map(_key, ("tenant", "bot", "id", "document", "source")),
+    *map(_writing, ("audience", "title", "text")),
     _count("position"),
     sa.PrimaryKeyConstraint("tenant", "bot", "id"),
     sa.ForeignKeyConstraint(["tenant", "bot", "document"], ["documents.tenant", "documents.bot", "documents.source"]),

@@ -66,6 +66,7 @@ class TenantStore:
 
     async def usage(self, bot: str | None = None, since: datetime | None = None) -> Usage:
         """The tokens of the tenant or of one bot, in turns committed at `since` (with a time zone) or later."""
+        _check(**({} if bot is None else {"bot": bot}))
         return await self._database.read(lambda connection: turns.sum_usage(connection, self.tenant, bot, since))
 
     async def documents(self, bot: str) -> dict[str, DocumentRow]:
@@ -119,8 +120,8 @@ class TenantStore:
 
         On SQLite the file is rewritten afterwards, so that nothing of the tenant's text is left in it or in its
         write-ahead log: that takes as long and as much room as copying it. On PostgreSQL the rows are deleted, and
-        the server reclaims their place when it vacuums. Backups are not touched. May be called again after an
-        error.
+        the server reclaims their place when it vacuums. Backups are not touched. To be called again after an
+        error or a cancellation: the rows may be gone and the file not rewritten yet.
         """
         gone = await self._database.write(lambda connection: erase(connection, self.tenant))
         await self._database.scrub()

@@ -119,7 +119,7 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
 
 def conversations_of(connection: Connection, tenant: str, bot: str, user: str, limit: int) -> list[ConversationRow]:
     """The user's conversations with the bot, the latest first."""
-    key = {"of_tenant": tenant, "of_bot": bot, "of_user": user, "at_most": limit}
+    key = {"of_tenant": tenant, "of_bot": bot, "of_user": user, "at_most": max(limit, 0)}
     return [ConversationRow(*row) for row in connection.execute(_CONVERSATIONS, key)]
 
 

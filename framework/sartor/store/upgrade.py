@@ -10,7 +10,7 @@ from sartor.errors import StoreError
 from sartor.store.database import Database
 from sartor.store.schema import HEAD, metadata, version
 
-__all__ = ["bring_up_to_date"]
+__all__ = ["bring_up_to_date", "migrate"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

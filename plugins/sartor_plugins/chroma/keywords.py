@@ -18,13 +18,15 @@ _WORD = re.compile(r"[^\W_]+")
 _MOST_WORDS = 200
 """Words of a question that are searched for: those that the fewest chunks have."""
 
+_ENOUGH = 6
+"""How many words that no chunk has weigh as much as a whole question, however long."""
+
 _LONGEST_QUERY = 400
 """Words of a question that are looked at."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, audience TEXT NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS word USING fts5(title, text, tokenize='{tokenizer}');
-CREATE VIRTUAL TABLE IF NOT EXISTS vocabulary USING fts5vocab(word, row);
 """
 
 _SEARCH = """
@@ -42,7 +44,8 @@ class Found:
     """BM25, greater than 0, higher is better, without upper bound."""
     coverage: Mapping[str, float] = field(default_factory=dict)
     """Which part of the question's information the chunk's words hold, 0 to 1: each word counts by its rarity
-    in the bot's chunks, and a word that none of them has counts most."""
+    in the bot's chunks, and a word that none of them has counts most. Unlike BM25 it means the same in
+    collections of every size."""
 
 
 class Keywords:
@@ -54,7 +57,9 @@ class Keywords:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA secure_delete = ON")
-        self._db.executescript(_SCHEMA.format(tokenizer=f"{stem}unicode61 remove_diacritics 2"))
+        self._schema = _SCHEMA.format(tokenizer=f"{stem}unicode61 remove_diacritics 2")
+        self._db.executescript(self._schema)
+        self._removed = False
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Add or replace chunks, all or none."""
@@ -91,47 +96,58 @@ class Keywords:
         """Whether some chunk is not for everybody."""
         return self._db.execute("SELECT 1 FROM chunk WHERE audience <> '' LIMIT 1").fetchone() is not None
 
+    def tidy(self) -> None:
+        """Take the words of removed chunks out of the file as well, which SQLite does not do at once."""
+        if self._removed:
+            self._db.execute("INSERT INTO word (word) VALUES ('optimize')")
+            self._removed = False
+
     def clear(self) -> None:
         """Forget everything, also on the disk."""
-        self._db.execute("DELETE FROM word")
-        self._db.execute("DELETE FROM chunk")
+        self._db.executescript("DROP TABLE word; DROP TABLE chunk;")
+        self._db.executescript(self._schema)
         self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def search(self, query: str, limit: int, audience: str) -> Found:
         """The `limit` best chunks for any word of `query`, among those for everybody and for `audience`."""
-        weights = self._weights(query)
-        known = [word for word, (count, _) in weights.items() if count]
-        known = sorted(known, key=lambda word: weights[word][0])[:_MOST_WORDS]
+        total = self._db.execute("SELECT count(*) FROM chunk").fetchone()[0]
+        counts = self._counts(query)
+        known = sorted((word for word, count in counts.items() if count), key=lambda word: counts[word])[:_MOST_WORDS]
         if not known:
             return Found()
-        match = " OR ".join(f'"{word}"' for word in known)
-        rows = self._db.execute(_SEARCH, (match, audience, limit)).fetchall()
+        rows = self._db.execute(_SEARCH, (" OR ".join(map(_quoted, known)), audience, limit)).fetchall()
+        weights = {word: math.log(1 + (total - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
+        # What no chunk has tells most. Of a long question, a few such words are enough to cover.
+        information = min(sum(weights.values()), _ENOUGH * math.log(2 * total + 2))
         held = dict.fromkeys((row[0] for row in rows), 0.0)
-        marks = ",".join(map(str, held))
+        within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join(map(str, held))})"
         for word in known:
-            within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({marks})"
-            for (number,) in self._db.execute(within, (f'"{word}"',)):
-                held[number] += weights[word][1]
-        information = sum(weight for _, weight in weights.values())
-        coverage = {id_: min(1.0, held[number] / information) for number, id_, _ in rows}
-        return Found({id_: score for _, id_, score in rows}, coverage)
+            for (number,) in self._db.execute(within, (_quoted(word),)):
+                held[number] += weights[word]
+        return Found(
+            {id_: score for _, id_, score in rows},
+            {id_: min(1.0, held[number] / information) for number, id_, _ in rows},
+        )
 
     def close(self) -> None:
         self._db.close()
 
-    def _weights(self, query: str) -> dict[str, tuple[int, float]]:
-        """For each word of `query`, how many chunks have it, and how much it tells: the rarer, the more."""
-        total = self._db.execute("SELECT count(*) FROM chunk").fetchone()[0]
-        weights = {}
-        for word in list(dict.fromkeys(_WORD.findall(query.casefold())))[:_LONGEST_QUERY]:
-            (count,) = self._db.execute("SELECT count(*) FROM word WHERE word MATCH ?", (f'"{word}"',)).fetchone()
-            weights[word] = (count, math.log(1 + (total - count + 0.5) / (count + 0.5)))
-        return weights
+    def _counts(self, query: str) -> dict[str, int]:
+        """For each word of `query`, how many chunks have it."""
+        words = dict.fromkeys(_WORD.findall(query.casefold())[:_LONGEST_QUERY])
+        count = "SELECT count(*) FROM word WHERE word MATCH ?"
+        return {word: self._db.execute(count, (_quoted(word),)).fetchone()[0] for word in words}
 
-    @staticmethod
-    def _remove(cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
+    def _remove(self, cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
         for id_ in ids:
             row = cursor.execute("SELECT number FROM chunk WHERE id = ?", (id_,)).fetchone()
             if row is not None:
                 cursor.execute("DELETE FROM word WHERE rowid = ?", row)
                 cursor.execute("DELETE FROM chunk WHERE number = ?", row)
+                self._removed = True
+
+
+def _quoted(word: str) -> str:
+    """A word as FTS5 is to take it: never as an operator."""
+    return f'"{word}"'

@@ -11,7 +11,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from sartor.errors import ModelError
 
-from sartor_plugins.llama import gguf, machine
+from sartor_plugins.llama import gguf
 from sartor_plugins.llama.native import floats, heard, lib, listen
 from sartor_plugins.llama.owner import Job, Owner
 from sartor_plugins.llama.session import Weights
@@ -56,7 +56,7 @@ class Encoder:
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self._room
         parameters.n_seq_max = _SEQUENCES
         parameters.kv_unified = True
-        parameters.n_threads = parameters.n_threads_batch = settings.threads or machine.threads()
+        parameters.n_threads = parameters.n_threads_batch = self._weights.threads(settings.threads)
         listen()
         context = lib.llama_init_from_model(self._weights.model, parameters)
         if not context:

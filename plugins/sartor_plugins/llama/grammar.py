@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,7 +82,8 @@ def call_grammar(form: CallFormat, tools: Sequence[JSONValue], *, strict: bool =
         rules = json_schema_to_gbnf(schema_text)
     except Exception as error:
         raise ValueError(f"a tool's schema cannot be made a grammar: {error}") from error
-    rules = "\n".join(f"call ::= {line[9:]}" if line.startswith("root ::= ") else line for line in rules.split("\n"))
+    rules = re.sub(r"^root ::= ", "call ::= ", rules, flags=re.MULTILINE)
+    rules = re.sub(r"^space ::= .*$", 'space ::= ("" | " " | "\\\\n")', rules, flags=re.MULTILINE)
     body = '"[" space call ("," space call)* "]"' if form.several else "call"
     space = "" if form.bare else "space "
     closing = f" {json.dumps(form.closing)}" if form.closing else ""

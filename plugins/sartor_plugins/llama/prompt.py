@@ -72,7 +72,7 @@ class Veil:
             return [self.hide_all(item) for item in value]
         return value
 
-    def to_json(self, value: object, indent: int | None = None, **_options: object) -> str:
+    def to_json(self, value: object, indent: int | None = None) -> str:
         """The template's filter `tojson`: what is hidden will be put back as the inside of a JSON string."""
         text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
         return text.replace(f"{self._nonce}p", f"{self._nonce}j")

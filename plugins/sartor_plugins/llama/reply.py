@@ -73,7 +73,7 @@ class Voice:
     ) -> None:
         self.session = session
         self.vocabulary = vocabulary
-        self._template = template
+        self.template = template
         self.form = form
         self._method = method
 
@@ -83,7 +83,7 @@ class Voice:
         Raises `ModelError` when the prompt does not fit, `Stopped` when the session's abort flag is up.
         """
         began = time.monotonic()
-        prompt = self.vocabulary.encode(self._template.render(request.lines, request.tools))
+        prompt = self.vocabulary.encode(self.template.render(request.lines, request.tools))
         room = self.session.size - len(prompt)
         if room <= 0:
             raise ModelError(

@@ -17,6 +17,7 @@ __all__ = ["Session", "Stopped", "Weights"]
 _Pointer = NewType("_Pointer", int)
 _DEFAULT_CONTEXT = 4096
 _BATCH = 512
+_SMALL = 64 << 20
 
 
 class Stopped(Exception):
@@ -45,6 +46,12 @@ class Weights:
         if self.model:
             lib.llama_model_free(self.model)
             self.model = None
+
+    def threads(self, asked: int | None) -> int:
+        """Threads for computing. Of a small model each operation is so short that threads which wait for one
+        another lose more than they gain; on a busy machine, a thousandfold. So it gets one."""
+        small = lib.llama_model_size(self.model) < _SMALL
+        return asked or (1 if small else machine.threads())
 
     @property
     def template(self) -> str:
@@ -79,7 +86,7 @@ class Session:
         parameters.n_seq_max = 1 + branches
         parameters.kv_unified = True
         parameters.swa_full = True
-        parameters.n_threads = parameters.n_threads_batch = settings.threads or machine.threads()
+        parameters.n_threads = parameters.n_threads_batch = weights.threads(settings.threads)
         parameters.abort_callback = self.abort.callback
         parameters.abort_callback_data = self.abort.data
         parameters.no_perf = True
@@ -111,6 +118,11 @@ class Session:
     def length(self) -> int:
         """Tokens of prompt and reply so far."""
         return len(self._past) + len(self._pending)
+
+    @property
+    def computed(self) -> int:
+        """Tokens that lie in the memory."""
+        return len(self._past)
 
     @property
     def room(self) -> int:

@@ -26,7 +26,8 @@ class FileSettings(PluginSettings):
     context: int | None = Field(default=None, ge=64)
     """Tokens that the prompt and the reply may have together; default: 4096, or the model's maximum if less."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads for computing; default: the physical cores that this process may use."""
+    """Threads for computing; default: the physical cores that this process may use, and 1
+    for models below 64 MB."""
     gpu_layers: int = Field(default=-1, ge=-1)
     """Layers kept on the GPU, where llama.cpp was built for one; -1: all."""
 

@@ -45,6 +45,8 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
+        environment.filters["tojson"] = self._to_json
+        self._veil = Veil()
         if len(source) > _LIMIT:
             raise ModelError("the model's chat template is too long", remedy="Set `template` to a file of your own.")
         try:
@@ -54,7 +56,6 @@ class ChatTemplate:
             raise ModelError(
                 f"the model's chat template is broken: {error}", remedy="Set `template` to a file of your own."
             ) from error
-        self._environment = environment
 
     def render(self, lines: Sequence[Line], tools: Sequence[JSONValue] = ()) -> list[Piece]:
         """The prompt up to where the assistant's reply begins. Raises `ModelError` when no form of it renders."""
@@ -87,8 +88,7 @@ class ChatTemplate:
         yield plain_tools(merged_system(lines), self._spell), ()
 
     def _render(self, lines: Sequence[Line], tools: Sequence[JSONValue]) -> list[Piece] | None:
-        veil = Veil()
-        self._environment.filters["tojson"] = veil.to_json
+        veil = self._veil = Veil()
         rendered = self._template.render(
             messages=[_message(line, veil) for line in lines],
             tools=[_tool(tool, veil) for tool in tools] or None,
@@ -100,6 +100,9 @@ class ChatTemplate:
             strftime_now=lambda form: datetime.now().astimezone().strftime(form),
         )
         return veil.split(rendered)
+
+    def _to_json(self, value: object, indent: int | None = None, **_options: object) -> str:
+        return self._veil.to_json(value, indent)
 
 
 def _message(line: Line, veil: Veil) -> dict[str, object]:

@@ -35,7 +35,8 @@ def _any(*patterns: str) -> str:
 _CARD = _any("(?:(?:credit|debit|bank|payment)_)?card(?:'s)?")
 _DATA_EN = _any(
     f"{_CARD}_(?:number|no|nr|num|detail|data|info|information|digit)s?",
-    f"(?:credit|debit|bank|payment)_card (?:stored|saved|registered)_{_CARD}s?",
+    "(?:credit|debit|bank|payment)_cards?(?=_(?:of|for|from|on_file|you|do_you|did|that|which|is|was|belonging))",
+    f"(?:stored|saved|registered)_{_CARD}s?",
     "(?:card|payment_method)s?(?=_(?:(?:do_)?you_(?:have_)?)?(?:is_|are_)?(?:on_file|saved|stored|keep))",
     f"(?:number|digit|detail)s?_(?:of|on|from)_(?:(?:the|his|her|their|a)_)?{_CARD}",
     "(?:cvv|cvc|cv2|pan|iban|bic)s?2?(?:_number|_code)?s? (?:card_)?security_codes?",
@@ -140,9 +141,8 @@ _MINE_EN = (
     + "(?: the| again| of)* (?:number of |number on )?my (?:full |complete |saved |stored )?"
     + _any(
         f"{_CARD}_(?:number|detail|data)s? {_CARD}_security_code cvv cvc iban bank_details bank_account_number",
-        "(?:credit|debit|payment)_card",
     )
-    + r"\b(?! (?:used|needed|required|for))"
+    + r"\b(?!'| (?:used|needed|required|for))"
 )
 _MINE_FR = (
     _any(
@@ -180,7 +180,7 @@ class Requests:
         names = sorted({re.escape(word) for name in own for word in re.findall(r"\w{4,40}", _plain(name))[:50]})
         parts = (
             rf"{_SPEAK_EN} {_GAP_EN}{_DATA_EN} (?:{_WORD} ){{0,4}}?{_OWNER_EN}",
-            rf"{_SPEAK_EN} {_GAP_EN}{_OWNED_EN} (?:{_WORD} ){{0,2}}?{_DATA_EN}",
+            rf"{_SPEAK_EN} {_GAP_EN}{_OWNED_EN} (?:(?!my ){_WORD} ){{0,2}}?{_DATA_EN}",
             rf"{_SPEAK_FR} {_GAP_FR}(?:[ld]')?{_DATA_FR} (?:{_WORD} ){{0,3}}?{_OWNER_FR}",
             rf"{_SPEAK_FR} {_GAP_FR}{_OWNED_FR} (?:{_WORD} ){{0,2}}?{_DATA_FR}",
             _MINE_EN,

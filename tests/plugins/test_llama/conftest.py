@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from sartor_plugins.llama import LlamaPlugin
+from sartor_plugins.llama.model import LlamaChatModel
+from sartor_plugins.llama.runtime import Runtime, load
+from sartor_plugins.llama.settings import LlamaSettings
 
 CONTROL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
 USER_DEFINED = ["<tool_call>", "</tool_call>"]
@@ -22,7 +26,7 @@ TEMPLATE = (
     "</tool_call>"
     "{%- endfor -%}<|end|>\n"
     "{%- endif -%}{{ '' }}\n"
-    "{%- endfor -%}<|assistant|>\n"
+    "{%- endfor -%}{{ '<|assistant|>\n' }}"
 )
 
 
@@ -134,3 +138,29 @@ def table_model(tmp_path: Path) -> MakeTable:
 
 def _number(tokens: Sequence[str], text: str) -> int:
     return tokens.index(text if text in tokens else "".join(LETTERS[byte] for byte in text.encode()))
+
+
+Make = Callable[..., LlamaChatModel]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Makes chat models of the plugin, and closes them after the test."""
+    made: list[LlamaChatModel] = []
+
+    def model(path: Path, **settings: object) -> LlamaChatModel:
+        told = LlamaPlugin.Settings.model_validate({"path": str(path), **settings})
+        made.append(LlamaPlugin(told, Path("/")).sartor_model())
+        return made[-1]
+
+    yield model
+    for one in made:
+        await one.close()
+
+
+@pytest.fixture
+def runtime(random_model: Path) -> Iterator[Runtime]:
+    """The inside of a model, used in the test's own thread."""
+    loaded = load(LlamaSettings(path=str(random_model), choice="score"), Path("/"))
+    yield loaded
+    loaded.close()
