@@ -202,7 +202,11 @@ TEXTS = st.text("ab1 23", max_size=40)
 CUTS = st.lists(st.integers(0, 40), max_size=12)
 
 
-@given(TEXTS, CUTS, st.sampled_from([r"\d{2,4}", r"\b\d{1,4}\b", r"a\d?b", r"a(?=b)", r"(?<=a)b", "ab|b1", r"(?:1 ?){1,2}"]))
+@given(
+    TEXTS,
+    CUTS,
+    st.sampled_from([r"\d{2,4}", r"\b\d{1,4}\b", r"a\d?b", r"a(?=b)", r"(?<=a)b", "ab|b1", r"(?:1 ?){1,2}"]),
+)
 def test_any_split_gives_the_same_text(text, places, pattern):
     whole = rewrite([Edit(*m.span(), "*") for m in re.finditer(pattern, text)]).apply(text)
     out, blocked = asyncio.run(stream([Redact(pattern, 4)], cut(text, places)))
@@ -311,7 +315,9 @@ async def test_an_insertion_is_made_once():
 
 
 async def test_an_insertion_at_the_end_of_the_reply():
-    sign = policy("output", lambda d: rewrite([Edit(len(d.text), len(d.text), " Bye.")]) if d.final else ALLOW, window=2)
+    sign = policy(
+        "output", lambda d: rewrite([Edit(len(d.text), len(d.text), " Bye.")]) if d.final else ALLOW, window=2
+    )
     assert "".join((await stream([sign], ["Hel", "lo"]))[0]) == "Hello Bye."
 
 
@@ -325,9 +331,8 @@ async def test_overlapping_edits_give_the_same_text_at_any_split():
 
 
 async def test_a_block_by_the_second_policy_ends_the_reply():
-    out, blocked = await stream([Redact("x", 0), Redact("x", 3, forbidden="no")], ["abc", "def no", "gh"])
-    assert blocked is not None and "".join(out) == ""[:0] + "abc"[: len("".join(out))]
-    assert "n" not in "".join(out)
+    out, blocked = await stream([Redact("x", 0), Redact("x", 3, forbidden="no")], ["abcdef", "gh no", "ij"])
+    assert blocked is not None and out == ["abc", "", "", ""]
 
 
 async def test_edits_of_a_stream_are_recorded_once_each_time_that_some_are_made():

@@ -20,6 +20,8 @@ from training.words import STOP, WORD, stem
 __all__ = ["Batch", "Feed", "Sample", "encode"]
 
 LENGTHS = (160, 224, 288, 384, 512, 768, 1024)
+FIRST = 5.0  # the weight of the answer's first token, which decides on the sentence
+SIZES = ((1, 0, 0, 0), (40, 35, 15, 10), (15, 25, 35, 25))  # how often texts of 25, 40, 70, 110 words, by phase
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Batch:
     unit_at: Tensor  # (rows, most units) flat positions, -1 for none
     unit_first: Tensor
     gold: Tensor  # index of the unit, or the number of units for none
+    ask_at: Tensor  # flat positions from which the answer's first token is predicted
     match_at: Tensor
     match: Tensor
     examples: int
@@ -52,7 +55,7 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
     ids = prompt + answer
     weights = [0.0] * len(ids)  # of predicting the token at this place
     for i in range(len(answer)):
-        weights[len(prompt) + i] = (5.0, 2.5, 1.5)[i] if i < 3 else 1.0
+        weights[len(prompt) + i] = (FIRST, 2.5, 1.5)[i] if i < 3 else 1.0
     for i in rng.sample(range(1, len(prompt)), min(24, len(prompt) - 1)):
         weights[i] = 0.1
     units, matches = [], []
@@ -76,7 +79,7 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
 
 def collate(samples: list[Sample], length: int) -> Batch:
     tokens = torch.zeros(len(samples), length, dtype=torch.int64)
-    at, weight, match_at, match, gold = [], [], [], [], []
+    at, weight, match_at, match, gold, ask_at = [], [], [], [], [], []
     most = max(1, max(len(s.units) for s in samples))
     unit_at = torch.full((len(samples), most), -1)
     unit_first = torch.zeros(len(samples), most, dtype=torch.int64)
@@ -89,10 +92,11 @@ def collate(samples: list[Sample], length: int) -> Batch:
         for j, (place, first) in enumerate(s.units):
             unit_at[row, j] = row * length + place
             unit_first[row, j] = first
+        ask_at.append(row * length + s.weights.index(FIRST) - 1)
         gold.append(s.gold if s.gold >= 0 else most)
         match_at += [row * length + p for p, _ in s.matches]
         match += [float(m) for _, m in s.matches]
-    return Batch(tokens, torch.tensor(at), torch.tensor(weight), unit_at, unit_first, torch.tensor(gold), torch.tensor(match_at, dtype=torch.int64), torch.tensor(match), len(samples))
+    return Batch(tokens, torch.tensor(at), torch.tensor(weight), unit_at, unit_first, torch.tensor(gold), torch.tensor(ask_at), torch.tensor(match_at, dtype=torch.int64), torch.tensor(match), len(samples))
 
 
 def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue) -> None:
@@ -106,10 +110,10 @@ def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue
     while True:
         now = phase.value
         generator.plain = now == 0
-        generator.most_passages = (2, 3, 4, 4)[now]
-        generator.most_words = (25, 40, 70, 120)[now]
+        generator.most_passages = 2 if now == 0 else rng.choice((2, 3, 4))
+        generator.most_words = rng.choices((25, 40, 70, 110), SIZES[now])[0]
         sample = encode(generator.draw(), coder, rng)
-        longest = (224, 288, 512, 1024)[now]
+        longest = (224, 768, 1024)[now]
         length = next((n for n in LENGTHS if len(sample.ids) <= n), None)
         if length is None or length > longest:
             continue

@@ -24,13 +24,19 @@ class Passage:
 
     def render(self) -> tuple[str, list[tuple[int, int]]]:
         """The text, and where each unit stands in it."""
-        before, between = {"prose": ("", " "), "lines": ("", "\n"), "bullets": ("- ", "\n"), "paragraphs": ("", "\n\n")}[self.layout]
+        before, between = {"prose": ("", " "), "lines": ("", "\n"), "bullets": ("- ", "\n"), "paragraphs": ("", "\n\n"), "numbers": ("1. ", "\n")}[self.layout]
         text, spans = f"{self.title}\n", []
         for i, unit in enumerate(self.units):
             text += (between if i else "") + before
             spans.append((len(text), len(text) + len(unit)))
             text += unit
         return text, spans
+
+
+def row_of(fact: Fact) -> str:
+    """A fact as a row of a Markdown table: its name and its values."""
+    cells = [v for v in fact.values.values() if v in fact.sentence]
+    return "| " + " | ".join([fact.block.name.replace("-", " ").capitalize(), *cells]) + " |"
 
 
 @dataclass
@@ -103,7 +109,7 @@ class Generator:
             if units and words > wanted:
                 break
             units.append(sentence)
-        layout = rng.choices(["prose", "lines", "bullets", "paragraphs"], [8, 1, 1, 0.5])[0]
+        layout = rng.choices(["prose", "lines", "bullets", "paragraphs", "numbers"], [8, 1, 1, 0.5, 0.3])[0]
         return Passage(document["title"].split(": ", 1)[-1] if rng.random() < 0.5 else document["title"], units, layout)
 
     def odd(self, lang: str) -> str:
@@ -160,6 +166,8 @@ class Generator:
         if asked is None:
             return None
         question, names = asked
+        if names and rng.random() < 0.12:
+            fact.sentence = row_of(fact)
         same = [b for b in every if b.topic == home.topic and b.name != home.name]
         count = rng.randint(1, self.most_passages)
         groups: list[list[Fact]] = []
@@ -184,6 +192,8 @@ class Generator:
             if not group:
                 continue
             units = list(dict.fromkeys(f.sentence for f in group))
+            if rng.random() < 0.2:  # some facts stand as rows of a table
+                units = [row_of(f) if f is not fact and rng.random() < 0.5 else f.sentence for f in group]
             if rng.random() < 0.3:
                 extra = self.chunk(lang).units[:2]
                 at = rng.randint(0, len(units))

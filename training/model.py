@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Mini", "Shape"]
+__all__ = ["Mini", "Shape", "rotate"]
 
 CONSTANT = -1  # the one embedding dimension that holds the same value for every token
 
@@ -146,6 +146,9 @@ class Mini(nn.Module):
             self._carry(0, 0)
             for layer in (1, 2):
                 self._copy_follower(layer, 0)
+            fast = [i for i in range(n) if i not in self._slow()]
+            for w in (self.blocks[-2].q, self.blocks[-2].k):  # the head that points to the sentence to quote
+                w.weight[fast] *= 0.1
             spelling = slice(96, 160)
             for layer, head, part in ((0, 2, None), (1, 1, None), (1, 2, spelling), (2, 1, None), (2, 2, spelling)):
                 self._look_at_equals(layer, head, part or slice(0, self.content))

@@ -54,14 +54,14 @@ def load_cases(folder: Path, count: int = 100, most: int = 4) -> dict[str, list[
                 continue
             home = corpus[q["relevant"][0]]
             right = {u for u in home.units for a in q["answers"] if a in u}
-            if not right or len(right) > 2 or sum(len(u) for u in home.units) > 900:
+            if not right or len(right) > 2 or sum(len(u) for u in home.units) > 700:
                 continue
             asked = set(content_stems(q["text"]))
             sample = rng.sample(sorted(corpus), min(300, len(corpus)))
             near = sorted((i for i in sample if i != q["relevant"][0]), key=lambda i: -len(asked & stems[i]))
-            others = [corpus[i] for i in near if sum(len(u) for u in corpus[i].units) < 700][: most - 1]
+            others = [corpus[i] for i in near if sum(len(u) for u in corpus[i].units) < 500][: most - 1]
             passages = [home, *others][:most]
-            while sum(len(u) for p in passages for u in p.units) > 2200 and len(passages) > 1:
+            while sum(len(u) for p in passages for u in p.units) > 1600 and len(passages) > 1:
                 passages.pop()
             rng.shuffle(passages)
             found.append(RealCase(q["text"], passages, right, lang))

@@ -148,8 +148,12 @@ def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> t
         names = {"en": ["Found: ", "There is no result."], "fr": ["Trouvé : ", "Il n'y a pas de résultat."]}[lang]
         if rng.random() < 0.15:
             return "[]", names[1]
-        return json.dumps(listed, ensure_ascii=False), names[0] + ", ".join(map(str, listed)) + "."
-    return json.dumps(pairs, ensure_ascii=False), told(pairs, lang)
+        return compact(listed, rng), names[0] + ", ".join(map(str, listed)) + "."
+    return compact(pairs, rng), told(pairs, lang)
+
+
+def compact(value: object, rng: random.Random) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=rng.choice([(",", ":"), (", ", ": ")]))
 
 
 def told(pairs: dict, lang: str) -> str:

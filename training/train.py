@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.batches import Batch, Feed
-from training.model import Mini, Shape
+from training.batches import FIRST, Batch, Feed
+from training.model import Mini, Shape, rotate
 
 __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 
 FOUND, SOUGHT = 1, 3  # after these layers: words that match are known; the right sentence is known
 
-PHASES = (0.08, 0.60, 0.88)  # parts of the time at which the examples become longer
+PHASES = (0.10, 0.70)  # parts of the time at which the examples become longer
 COPYING = 20  # first steps, on random tokens that repeat
 
 
@@ -52,6 +52,22 @@ class Aids(nn.Module):
         hits = (scores[rows].argmax(1) == batch.gold[rows]).float().mean()
         logits = F.linear(self.first(states[there]), model.embed.weight)
         return match, unit, F.cross_entropy(logits * 4, batch.unit_first[there]), hits
+
+
+def pointing(model: Mini, stream: Tensor, batch: Batch) -> Tensor:
+    """How badly one head after `SOUGHT` looks from the answer's place to the end of the right sentence."""
+    rows = (batch.gold < batch.unit_at.shape[1]).nonzero()[:, 0]
+    if not len(rows):
+        return stream.sum() * 0
+    block, n, t = model.blocks[SOUGHT + 1], model.shape.head_width, stream.shape[1]
+    h = block.attn_norm(stream[rows].float())
+    at = batch.ask_at[rows] % t
+    cos, sin = model.cos[:t], model.sin[:t]
+    k = rotate(F.linear(h, block.k.weight[:n]), cos, sin)
+    q = rotate(F.linear(h[torch.arange(len(rows)), at], block.q.weight[:n]), cos[at], sin[at])
+    scores = torch.einsum("bd,btd->bt", q, k) * n**-0.5
+    scores = scores.masked_fill(torch.arange(t)[None] > at[:, None], -1e4)
+    return F.cross_entropy(scores, batch.unit_at[rows, batch.gold[rows]] % t)
 
 
 def copy_batch(vocab: int, rows: int = 40, length: int = 160) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,7 +114,7 @@ def speed(done: float, warm: float = 0.01) -> float:
 
 
 def train(
-    work: Path, minutes: float, lr: float = 3e-3, checkpoint: Callable[[Mini, dict], None] | None = None, every: float = 10.0, seed: int = 0
+    work: Path, minutes: float, lr: float = 3e-3, checkpoint: Callable[[Mini, dict], None] | None = None, every: float = 10.0, seed: int = 0, start: Path | None = None
 ) -> Mini:
     """Train for so many minutes: copying, then easy quotes, then everything, then long prompts."""
     torch.manual_seed(seed)
@@ -107,6 +123,8 @@ def train(
     torch._dynamo.config.recompile_limit = 64
     vectors = torch.load(work / "vectors.pt", weights_only=True)
     model = Mini(Shape(vocab=vectors.shape[0]), vectors)
+    if start:
+        model.load_state_dict(load(start)[0].state_dict())
     aids = Aids(model.shape)
     steps = optimisers(model, aids, lr)
     for block in model.blocks:
@@ -123,9 +141,9 @@ def train(
             for group in s.param_groups:
                 group.setdefault("base", group["lr"])
                 group["lr"] = group["base"] * speed(done)
-        if copying and step >= COPYING:
+        if copying and (start or step >= COPYING):
             copying = False
-        feed.phase.value = sum(done > part for part in PHASES)
+        feed.phase.value = max(int(start is not None), sum(done > part for part in PHASES))
         if copying:
             tokens, at, weight = copy_batch(model.shape.vocab)
         else:
@@ -140,10 +158,11 @@ def train(
         now_mean = {"copy" if copying else "answer": words.item()}
         if not copying:
             match, unit, first, hits = aids.losses(model, kept, batch)
-            loss = words + 0.15 * match + 0.3 * unit + 0.1 * first
-            chosen = weight == 5.0
+            point = pointing(model, kept[1], batch)
+            loss = words + 0.1 * match + 0.3 * unit + 0.1 * first + 0.3 * point
+            chosen = weight == FIRST
             right = (logits[chosen].argmax(-1) == target[chosen]).float().mean()
-            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "unit_right": hits.item(), "first_right": right.item()}
+            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "point": point.item(), "unit_right": hits.item(), "first_right": right.item()}
             examples += batch.examples
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

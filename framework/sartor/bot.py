@@ -115,6 +115,7 @@ class Bot:
 
     def _begin(self, text: str, user: str, conversation: str, audience: str, language: str) -> Turn:
         spec, info = self._parts.spec, self._parts.info
+        text = text.replace("\0", "")
         if not text.strip():
             raise UsageError("the message is empty")
         if len(text) > spec.limits.question_characters:
@@ -136,7 +137,7 @@ class Bot:
             tenant=info.tenant,
             bot=info.bot,
             user=user,
-            text=text.replace("\0", ""),
+            text=text,
             audience=audience,
             language=language or spec.languages[0],
             started=self._parts.now(),

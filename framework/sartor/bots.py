@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot
-from sartor.errors import PluginError
+from sartor.errors import NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
 from sartor.plugin import Plugin
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Bots", "open_project"]
+
+_NEEDED = {
+    "sartor_model": "astream",
+    "sartor_embeddings": "aembed_query",
+    "sartor_readers": "items",
+    "sartor_index": "search",
+}
+"""For each hook of the project, an attribute that tells its kind of object without importing LangChain."""
 
 
 @asynccontextmanager
@@ -87,6 +95,10 @@ class Bots(Mapping[str, Bot]):
         """The model of that name in `sartor.yaml`, one object for the whole project; not loaded by this."""
         name = name or self.project.spec.model
         if name not in self._models:
+            if name not in self.project.spec.models:
+                raise NamingError(
+                    f"there is no model {name!r}", remedy=f"It has: {', '.join(self.project.spec.models)}."
+                )
             made = self._part(f"models.{name}", self.project.spec.models[name], "sartor_model")
             self._models[name] = cast("BaseChatModel", made)
         return self._models[name]
@@ -98,16 +110,27 @@ class Bots(Mapping[str, Bot]):
         return self._knowledge[bot_id]
 
     async def erase(self, tenant: str) -> dict[str, int]:
-        """Forget a tenant: state database and indexes. Its files in `tenants/` stay. Rows removed, by table."""
+        """Forget a tenant: state database and indexes. Its files in `tenants/` stay. Rows removed, by table.
+
+        What keeps the index of one bot from being cleared is raised after everything else is erased.
+        """
+        folder = self.project.data(tenant)
+        faults: list[SartorError] = []
         for bot_id in [bot_id for bot_id in self._bots if split_bot_id(bot_id)[0] == tenant]:
             await self._bots.pop(bot_id).close()
         for bot_id in self.project.bots(tenant):
-            knowledge = self.knowledge(bot_id)
-            await knowledge.erase()
-            await knowledge.close()
-            del self._knowledge[bot_id]
-        _remove_folder(self.project.data(tenant))
-        return await self.store.tenant(tenant).erase()
+            try:
+                knowledge = self.knowledge(bot_id)
+                await knowledge.erase()
+                await knowledge.close()
+                del self._knowledge[bot_id]
+            except SartorError as error:
+                faults.append(error)
+        _remove_folder(folder)
+        gone = await self.store.tenant(tenant).erase()
+        if faults:
+            raise faults[0]
+        return gone
 
     async def close(self) -> None:
         """End turns that run, close indexes, unload models."""
@@ -168,6 +191,9 @@ class Bots(Mapping[str, Bot]):
             plugin = self.catalog.make(use.plugin, use.settings, self.project.directory, where)
             self._parts[known] = (plugin, PluginSet([plugin]))
         for _, built in self._parts[known][1].ask(hook, **arguments):
+            if not hasattr(built, _NEEDED[hook]):
+                what = f"{hook} gave a {type(built).__name__}, which has no {_NEEDED[hook]!r}"
+                raise PluginError(f"plugin {use.plugin!r}: {what}", where=where)
             return built
         raise PluginError(
             f"plugin {use.plugin!r} gives no {hook.removeprefix('sartor_')}",

@@ -338,5 +338,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _plain(token: str) -> str:
+    if re.fullmatch(r"\d+([.,]\d+)+", token) and not re.fullmatch(r"\d{1,3}([.,]\d{3})+", token):
+        return token.replace(",", ".")  # 12.50 is not 1250, but 1,250 is
     folded = unicodedata.normalize("NFKD", token.casefold())
     return "".join(c for c in folded if c.isalnum())

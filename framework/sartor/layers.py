@@ -6,6 +6,7 @@ replaced, and ``null`` removes what a lower layer said. Where each value came fr
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -176,4 +177,8 @@ def _filled(merged: Merged, values: Mapping[str, JSONValue], value: JSONValue, k
     whole = _PLACEHOLDER.fullmatch(value)
     if whole and not whole[1]:
         return look_up(whole[2])
-    return _PLACEHOLDER.sub(lambda m: m[0][1:] if m[1] else str(look_up(m[2])), value)
+    return _PLACEHOLDER.sub(lambda m: m[0][1:] if m[1] else _shown(look_up(m[2])), value)
+
+
+def _shown(value: JSONValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

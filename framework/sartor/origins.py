@@ -7,21 +7,24 @@ data holds unless a person approves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sartor.values import ArgumentOrigins, JSONValue, Origin, Part
 
 __all__ = ["argument_origins", "untrusted_arguments"]
 
+_DATA = frozenset({Origin.DOCUMENT, Origin.TOOL})
+
 
 def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -> ArgumentOrigins:
     """For each argument, the origins of the texts in `seen` that contain its values, letter case and spacing
-    aside. An argument with several values (a list) has an origin only if all of them do. Empty: the model
+    aside. Documents and tool results have a value if it stands anywhere in them, others only if it stands there
+    as a word of its own: a user who writes "order 2012" did not write "12". An argument with several values (a list) has an origin only if all of them do. Empty: the model
     made the value up, or derived it."""
-    texts = [(part.origin, _plain(part.text)) for part in seen]
     found: dict[str, frozenset[Origin]] = {}
     for name, value in arguments.items():
-        per_value = [{origin for origin, text in texts if _plain(str(scalar)) in text} for scalar in _scalars(value)]
+        per_value = [{part.origin for part in seen if _holds(part, str(scalar))} for scalar in _scalars(value)]
         found[name] = frozenset(set.intersection(*per_value)) if per_value else frozenset()
     return found
 
@@ -29,8 +32,17 @@ def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -
 def untrusted_arguments(origins: ArgumentOrigins) -> list[str]:
     """The arguments whose value stands in a document or a tool result, and in nothing that the user, the
     tenant or the operator wrote."""
-    data = {Origin.DOCUMENT, Origin.TOOL}
-    return [name for name, where in origins.items() if where & data and not where - data - {Origin.MODEL}]
+    return [name for name, where in origins.items() if where & _DATA and not where - _DATA - {Origin.MODEL}]
+
+
+def _holds(part: Part, value: str) -> bool:
+    plain = _plain(value)
+    if plain not in _plain(part.text):
+        return False
+    if part.origin in _DATA:
+        return True
+    spaced = r"\s*".join(map(re.escape, plain))
+    return re.search(rf"(?<!\w){spaced}(?!\w)", part.text.casefold()) is not None
 
 
 def _scalars(value: JSONValue) -> Iterator[str | int | float]:

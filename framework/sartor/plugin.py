@@ -15,7 +15,7 @@ __all__ = ["Plugin", "PluginSettings", "hookimpl"]
 class PluginSettings(BaseModel):
     """Base of a plugin's settings: what stands under its name in a YAML file. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Plugin:

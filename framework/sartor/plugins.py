@@ -20,7 +20,7 @@ import pluggy
 from pydantic import ValidationError
 
 from sartor import hookspecs
-from sartor.errors import PluginError, SartorError, UsageError
+from sartor.errors import PluginError, SartorError
 from sartor.plugin import Plugin
 from sartor.values import JSONValue
 
@@ -90,11 +90,15 @@ class Catalog:
                 where=where,
                 remedy=f"`sartor plugins {name}` shows the settings that it takes.",
             ) from error
+        except Exception as error:
+            raise _named(name, "raised while its settings were checked", error, where) from error
         try:
             plugin = made(checked, directory)
+            plugin.name = name
+        except SartorError:
+            raise
         except Exception as error:
             raise _named(name, "raised while it was made", error, where) from error
-        plugin.name = name
         return plugin
 
 
@@ -137,9 +141,15 @@ class PluginSet:
     def collect(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, object]]:
         """Like `ask` for a hook that returns a sequence: each item with its plugin."""
         for plugin, result in self.ask(hook, **arguments):
-            if isinstance(result, str | bytes) or not isinstance(result, Iterable):
+            if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
                 raise PluginError(f"plugin {plugin.name!r}: {hook} returned {type(result).__name__}, not a sequence")
-            for item in result:
+            try:
+                items = list(result)
+            except SartorError:
+                raise
+            except Exception as error:
+                raise _named(plugin.name, f"raised in {hook}", error) from error
+            for item in items:
                 yield plugin, item
 
     def hooks(self, plugin: Plugin) -> list[str]:
@@ -153,7 +163,8 @@ class PluginSet:
     def _register(self, plugin: Plugin) -> None:
         known = {name for name in vars(hookspecs) if name.startswith("sartor_")}
         for name in dir(type(plugin)):
-            if not name.startswith("sartor_"):
+            marked = hasattr(getattr(type(plugin), name, None), "sartor_impl")
+            if not marked and not name.startswith("sartor_"):
                 continue
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             if name not in known:
@@ -161,7 +172,7 @@ class PluginSet:
                     f"plugin {plugin.name!r}: {name} is no hook",
                     remedy=f"Did you mean {close}? See docs/reference/hooks.md.",
                 )
-            if not hasattr(getattr(type(plugin), name), "sartor_impl"):
+            if not marked:
                 raise PluginError(
                     f"plugin {plugin.name!r}: {name} is not marked as a hook", remedy="Put @hookimpl above it."
                 )
@@ -178,7 +189,7 @@ class PluginSet:
 def _import(known: Known, where: str | None) -> type[Plugin]:
     try:
         found = known.target.load() if isinstance(known.target, EntryPoint) else _from_file(known.target)
-    except UsageError:
+    except SartorError:
         raise
     except ModuleNotFoundError as error:
         raise PluginError(
@@ -186,7 +197,7 @@ def _import(known: Known, where: str | None) -> type[Plugin]:
             where=where,
             remedy=_extra_remedy(known, error),
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _named(known.name, "raised while it was imported", error, where) from error
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise PluginError(f"plugin {known.name!r} ({known.source}) is no class that derives from sartor.Plugin")
@@ -212,11 +223,13 @@ def _from_file(file: Path) -> type[Plugin]:
     except BaseException:
         del sys.modules[name]
         raise
-    own = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == name
-    ]
+    own = list(
+        dict.fromkeys(
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == name
+        )
+    )
     if len(own) != 1:
         raise PluginError(
             f"has {len(own)} classes that derive from Plugin", where=str(file), remedy="Keep exactly one in the file."
@@ -224,9 +237,9 @@ def _from_file(file: Path) -> type[Plugin]:
     return own[0]
 
 
-def _named(name: str, what: str, error: Exception, where: str | None = None) -> PluginError:
+def _named(name: str, what: str, error: BaseException, where: str | None = None) -> PluginError:
     at = ""
-    if error.__traceback__ is not None:
+    if error.__traceback__ is not None and not isinstance(error, SyntaxError):  # which tells its place itself
         frame = error.__traceback__
         while frame.tb_next is not None:
             frame = frame.tb_next

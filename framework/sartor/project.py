@@ -84,14 +84,16 @@ class Project:
         return sorted(
             folder.name
             for folder in (root.iterdir() if root.is_dir() else ())
-            if folder.is_dir() and ((folder / "tenant.yaml").is_file() or any(folder.glob("*/bot.yaml")))
+            if folder.is_dir()
+            and not folder.name.startswith(".")
+            and ((folder / "tenant.yaml").is_file() or any(folder.glob("*/bot.yaml")))
         )
 
     def bots(self, tenant: str | None = None) -> list[str]:
         """Ids (`tenant/bot`) of the bots of one tenant, or of all, sorted."""
         names = self.tenants() if tenant is None else [tenant]
         root = self.directory / "tenants"
-        return sorted(f"{name}/{file.parent.name}" for name in names for file in (root / name).glob("*/bot.yaml"))
+        return sorted(f"{name}/{file.parent.name}" for name in names for file in (root / name).glob("[!.]*/bot.yaml"))
 
     def tenant(self, name: str) -> TenantSpec:
         """A tenant's `tenant.yaml`; its defaults when it has none. Raises `NamingError`, `SpecError`."""
@@ -118,6 +120,9 @@ class Project:
         if tenant_file := self._tenant_file(tenant):
             layers.append(Layer(tenant_file, Origin.TENANT, _mapping(tenant_file, "bots"), ("bots",)))
         layers.append(Layer(file, Origin.TENANT, file.data))
+        for layer in layers[:-1]:
+            if "template" in layer.data:
+                raise SpecError("only a bot.yaml names its template", where=layer.source(("template",)).place)
         merged = merge([_listed(layer) for layer in layers])
         values = self._values(merged, template, tenant, bot)
         merged.data.pop("values", None)
@@ -168,11 +173,13 @@ class Project:
         return find_template(reference, self.directory, where=where)
 
     def _values(self, merged: Merged, template: Template | None, tenant: str, bot: str) -> dict[str, JSONValue]:
-        given = merged.data.get("values") or {}
+        given = merged.data.get("values", {})
         if not isinstance(given, dict):
             raise SpecError("values must be a mapping", where=merged.place(("values",)))
         if template is not None:
-            given = check_values(template, given, where=merged.place(("values",)) or merged.place(("template",)))
+            given = check_values(
+                template, given, place=lambda name: merged.place(("values", name)) or merged.place(("template",))
+            )
         return {"tenant": tenant, "bot": bot, **given}
 
     def _tenant_file(self, tenant: str) -> YamlFile | None:
@@ -190,7 +197,7 @@ class Project:
 
 
 def _mapping(file: YamlFile, key: str) -> Mapping[str, JSONValue]:
-    value = file.data.get(key) or {}
+    value = file.data.get(key, {})
     if not isinstance(value, dict):
         raise SpecError(f"{key} must be a mapping", where=file.place((key,)))
     return value

@@ -59,11 +59,12 @@ def make_project(directory: Path) -> bool:
     path = directory / "sartor.yaml"
     if path.exists():
         return False
-    with _writing(path):
-        directory.mkdir(parents=True, exist_ok=True)
-        _write(path, PROJECT_FILE)
+    with _writing(path), _beside(directory) as draft:
+        _write(draft / ".gitignore", "/state/\n")
+        _write(draft / "sartor.yaml", PROJECT_FILE)
         if not (directory / ".gitignore").exists():
-            _write(directory / ".gitignore", "/state/\n")
+            (draft / ".gitignore").rename(directory / ".gitignore")
+        (draft / "sartor.yaml").rename(path)
     return True
 
 

@@ -226,8 +226,11 @@ def check(model: type[S], merged: Merged, kind: str) -> S:
         faults = [_fault(model, merged, dict(fault)) for fault in error.errors(include_url=False)]
     first, *others = dict.fromkeys(faults)
     where, what, remedy = first
-    more = "".join(f"\n{place or kind}: {text}" for place, text, _ in others)
-    raise SpecError(what + more, where=where or kind, remedy=remedy)
+    if not others:
+        raise SpecError(what, where=where or kind, remedy=remedy)
+    told = [(place or kind, f"{text} ({hint})" if hint else text) for place, text, hint in (first, *others)]
+    more = "".join(f"\n{place}: {text}" for place, text in told[1:])
+    raise SpecError(told[0][1] + more, where=told[0][0])
 
 
 def _fault(model: type[BaseModel], merged: Merged, fault: dict[str, object]) -> tuple[str | None, str, str | None]:

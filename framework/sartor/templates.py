@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -82,32 +83,36 @@ def find_template(reference: str, project: Path | None = None, *, where: str | N
 
 
 def check_values(
-    template: Template, given: Mapping[str, JSONValue], *, where: str | None = None
+    template: Template, given: Mapping[str, JSONValue], *, place: Callable[[str], str | None] = lambda name: None
 ) -> dict[str, JSONValue]:
     """`given` with the template's defaults filled in, each of the type that the template asks for.
 
-    Raises `TemplateError` for an unknown value, a missing one, or one of the wrong type, naming all of them.
+    `place` tells where a value stands. Raises `TemplateError` for an unknown value, a missing one, or one of the wrong type, naming all of them.
     """
     asked = template.spec.values
-    faults = [
-        f"{name!r} is no value of {template.reference}"
+    faults = {
+        name: f"{name!r} is no value of {template.reference}"
         + (f" (did you mean {close[0]!r}?)" if (close := difflib.get_close_matches(name, asked, n=1)) else "")
         for name in given
         if name not in asked
-    ]
+    }
     values: dict[str, JSONValue] = {}
     for name, question in asked.items():
         if name in given:
             try:
                 values[name] = parse_value(name, question, given[name])
             except TemplateError as error:
-                faults.append(error.what)
+                faults[name] = error.what
         elif question.default is None:
-            faults.append(f"{name!r} is missing: {question.ask}")
+            faults[name] = f"{name!r} is missing: {question.ask}"
         else:
             values[name] = question.default
     if faults:
-        raise TemplateError("; ".join(faults), where=where, remedy=f"{template.reference} takes: {', '.join(asked)}.")
+        raise TemplateError(
+            "; ".join(faults.values()),
+            where=place(next(iter(faults))),
+            remedy=f"{template.reference} takes: {', '.join(asked) or 'none'}.",
+        )
     return values
 
 
@@ -128,10 +133,10 @@ def parse_value(name: str, question: ValueSpec, given: JSONValue) -> JSONValue:
                 raise wrong("yes or no")
             return words[text.lower()]
         case "integer" | "number":
-            try:
-                return int(text) if question.type == "integer" else float(text)
-            except ValueError:
-                raise wrong("a whole number" if question.type == "integer" else "a number") from None
+            pattern = r"[-+]?[0-9]{1,18}" if question.type == "integer" else r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?"
+            if not re.fullmatch(pattern, text):
+                raise wrong("a whole number" if question.type == "integer" else "a number")
+            return int(text) if question.type == "integer" else float(text)
         case "choice":
             if text not in question.choices:
                 raise wrong(f"one of {', '.join(question.choices)}")
@@ -140,10 +145,17 @@ def parse_value(name: str, question: ValueSpec, given: JSONValue) -> JSONValue:
             if not (local and at and "." in host) or any(c.isspace() for c in text):
                 raise wrong("an e-mail address")
         case "url":
-            parts = urlsplit(text)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
+            if not _is_web_address(text):
                 raise wrong("a web address")
     return text
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as "http://["
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not any(c.isspace() for c in text)
 
 
 def _roots(project: Path | None) -> Iterator[Path]:

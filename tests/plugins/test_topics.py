@@ -91,6 +91,15 @@ Do you sell gift cards?
 Is the saddle covered by the guarantee?
 I voted this the best shop of the year
 Our company elected your catering
+Can you diagnose the problem with my gears?
+Which saddle helps against back pain?
+Is an electric bike a good investment?
+What are your trading hours?
+My name is Jesús García
+Am I liable for damage to a rented bike?
+I have a white house, which lamp fits?
+Livrez-vous en Hollande ?
+Pouvez-vous faire un diagnostic de mon vélo ?
 Quel est le prix de la livraison ?
 Puis-je retourner un vélo ?
 Quels sont les frais d'avocat couverts ?

@@ -36,7 +36,7 @@ def command(
     root = find_project(project)
     check_name("tenant", tenant)
     template = find_template(reference, root)
-    name = bot or template.spec.name
+    name = check_name("bot", bot or template.spec.name)
     values = _values(template, given, ask=not yes)
     check_values(template, values)
     if (root / "tenants" / tenant / name).exists():

@@ -72,13 +72,13 @@ class TenantFolders:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._guard = threading.Lock()
+        self._changed = threading.Condition()
         self._open: OrderedDict[Path, TenantFolder] = OrderedDict()
 
     @contextmanager
     def use(self, path: Path) -> Iterator[TenantFolder]:
         """The folder at `path`, for this thread alone while the block lasts. Raises `BusyError`."""
-        with self._guard:
+        with self._changed:
             folder = self._open.get(path)
             if folder is None:
                 self._close_idle(keep=self._limit - 1)
@@ -89,17 +89,17 @@ class TenantFolders:
             with folder.turn:
                 yield folder
         finally:
-            with self._guard:
+            with self._changed:
                 folder.users -= 1
+                self._changed.notify_all()
 
     def close(self, path: Path) -> None:
         """Close the folder at `path` once nobody uses it; nothing if it is not open."""
-        with self._guard:
-            folder = self._open.get(path)
+        with self._changed:
+            self._changed.wait_for(lambda: path not in self._open or not self._open[path].users)
+            folder = self._open.pop(path, None)
             if folder is not None:
-                with folder.turn:
-                    del self._open[path]
-                    folder.close()
+                folder.close()
 
     def _close_idle(self, keep: int) -> None:
         """Close the folders that were used least recently, until `keep` are left or the rest are in use."""

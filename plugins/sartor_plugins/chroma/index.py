@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from sartor.values import BotInfo, Chunk
     from sartor_plugins.chroma.folders import TenantFolder, TenantFolders
-    from sartor_plugins.chroma.keywords import Found
     from sartor_plugins.chroma.settings import ChromaSettings
 
 __all__ = ["ChromaIndex"]
@@ -71,22 +70,24 @@ class ChromaIndex:
             await self._run(work)
 
     async def search(self, query: str, limit: int, audience: str = "") -> Sequence[Hit]:
-        """The order is that of both searches fused; the scores tell how well the best hit fits. See `fuse`."""
+        """In the order of both searches fused (`fuse`); the scores tell whether anything fits (`hits`)."""
         vector: Sequence[float] = ()
         if self._embeddings is not None and self._weights[1] > 0:
             vector = await self._embeddings.aembed_query(query)
         wanted = max(_CANDIDATES, 4 * limit)
 
-        def work(folder: TenantFolder) -> tuple[Found, dict[str, float]]:
+        def work(folder: TenantFolder) -> list[Hit]:
             keywords = folder.keywords(self._bot.bot, self._bot.language)
-            found = keywords.search(query, wanted, audience)
-            if not any(vector) or not folder.has_vectors:
-                return found, {}
-            narrowed = audience if keywords.has_audiences() else None
-            return found, self._vectors(folder).search(vector, wanted, narrowed)
+            scores = keywords.search(query, wanted, audience) if self._weights[0] > 0 else {}
+            cosines: dict[str, float] | None = None
+            if any(vector) and folder.has_vectors:
+                narrowed = audience if keywords.has_audiences() else None
+                cosines = self._vectors(folder).search(vector, wanted, narrowed)
+            ranked = fuse(scores, cosines or {}, self._weights)[:limit]
+            coverage = keywords.coverage(query, [id_ for id_, _ in ranked])
+            return hits(ranked, coverage, cosines, self._fair_cosine)
 
-        found, cosines = await self._run(work)
-        return fuse(found, cosines, self._weights, self._fair_cosine, limit)
+        return await self._run(work)
 
     async def ids(self) -> frozenset[str]:
         """A chunk that only one of the two searches knows is forgotten, so that it will be added anew."""
@@ -134,36 +135,42 @@ class ChromaIndex:
 
 
 def fuse(
-    found: Found, cosines: Mapping[str, float], weights: tuple[float, float], fair_cosine: float, limit: int
-) -> list[Hit]:
-    """The hits of both searches in one order, the best first.
+    scores: Mapping[str, float], cosines: Mapping[str, float], weights: tuple[float, float]
+) -> list[tuple[str, float]]:
+    """The ids that both searches found and their fused scores, the best first.
 
-    Each search's scores are divided by their maximum, weighted and added: that gives the order, and says
-    nothing of whether the best hit fits at all. So the best hit's score is how likely it fits, from two
-    measures that mean the same in every collection: the cosine, and the part of the question's information
-    that the chunk's words cover. The others have their share of it. `benchmarks/retrieval.py` shows what
-    becomes of questions that have no answer.
+    Each search's scores are divided by their maximum, weighted and added.
     """
-    ids = found.scores.keys() | cosines.keys()
-    best_keyword = max(found.scores.values(), default=0.0) or 1.0
-    best_vector = max(cosines.values(), default=0.0) or 1.0
+    best_score = max(scores.values(), default=0.0) or 1.0
+    best_cosine = max(cosines.values(), default=0.0) or 1.0
     fused = {
-        id_: weights[0] * found.scores.get(id_, 0.0) / best_keyword + weights[1] * cosines.get(id_, 0.0) / best_vector
-        for id_ in ids
+        id_: weights[0] * scores.get(id_, 0.0) / best_score + weights[1] * cosines.get(id_, 0.0) / best_cosine
+        for id_ in scores.keys() | cosines.keys()
     }
-    ranked = sorted((id_ for id_ in ids if fused[id_] > 0), key=lambda id_: (-fused[id_], id_))[:limit]
-    fits = {
-        id_: _fits(found.coverage.get(id_, 0.0), cosines.get(id_, 0.0) if cosines else None, fair_cosine)
-        for id_ in ranked[:3]
-    }
-    sure = max(fits.values(), default=0.0)
+    return sorted(((id_, score) for id_, score in fused.items() if score > 0), key=lambda one: (-one[1], one[0]))
+
+
+def hits(
+    ranked: Sequence[tuple[str, float]],
+    coverage: Mapping[str, float],
+    cosines: Mapping[str, float] | None,
+    fair_cosine: float,
+) -> list[Hit]:
+    """What was found, with scores that tell whether anything fits at all.
+
+    A fused score is relative to the best one of its question, however bad. So the best hit's score is how
+    likely one of the first three fits, from two measures that mean the same in every collection: the cosine,
+    and the part of the question's information that the chunk's words cover. The others have their share of
+    it by their fused scores. `benchmarks/retrieval.py` shows what becomes of questions without an answer.
+    """
+    near = cosines or {}
+    sure = max(
+        (_fits(coverage[id_], near.get(id_, 0.0) if cosines else None, fair_cosine) for id_, _ in ranked[:3]),
+        default=0.0,
+    )
     return [
-        Hit(
-            id_,
-            sure * fused[id_] / fused[ranked[0]],
-            {"keywords": found.coverage.get(id_, 0.0), "vectors": cosines.get(id_, 0.0)},
-        )
-        for id_ in ranked
+        Hit(id_, sure * score / ranked[0][1], {"keywords": coverage[id_], "vectors": near.get(id_, 0.0)})
+        for id_, score in ranked
     ]
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from sartor.values import Chunk
 
-__all__ = ["Found", "Keywords"]
+__all__ = ["Keywords"]
 
 _WORD = re.compile(r"[^\W_]+")
-_MOST_WORDS = 200
-"""Words of a question that are searched for: those that the fewest chunks have."""
+_MOST_TELLING = 60
+"""Words of a question that are looked for in a chunk to see what it covers: those that the fewest chunks have."""
 
 _ENOUGH = 6
 """How many words that no chunk has weigh as much as a whole question, however long."""
@@ -30,22 +30,10 @@ CREATE VIRTUAL TABLE IF NOT EXISTS word USING fts5(title, text, tokenize='{token
 """
 
 _SEARCH = """
-SELECT chunk.number, chunk.id, -bm25(word, 1.0, 1.0) AS score
+SELECT chunk.id, -bm25(word, 1.0, 1.0) AS score
 FROM word JOIN chunk ON chunk.number = word.rowid
 WHERE word MATCH ? AND chunk.audience IN ('', ?) ORDER BY score DESC LIMIT ?
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a keyword search found, by chunk id."""
-
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """BM25, greater than 0, higher is better, without upper bound."""
-    coverage: Mapping[str, float] = field(default_factory=dict)
-    """Which part of the question's information the chunk's words hold, 0 to 1: each word counts by its rarity
-    in the bot's chunks, and a word that none of them has counts most. Unlike BM25 it means the same in
-    collections of every size."""
 
 
 class Keywords:
@@ -109,29 +97,46 @@ class Keywords:
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def search(self, query: str, limit: int, audience: str) -> Found:
-        """The `limit` best chunks for any word of `query`, among those for everybody and for `audience`."""
-        total = self._db.execute("SELECT count(*) FROM chunk").fetchone()[0]
-        counts = self._counts(query)
-        known = sorted((word for word, count in counts.items() if count), key=lambda word: counts[word])[:_MOST_WORDS]
-        if not known:
-            return Found()
-        rows = self._db.execute(_SEARCH, (" OR ".join(map(_quoted, known)), audience, limit)).fetchall()
+    def search(self, query: str, limit: int, audience: str) -> dict[str, float]:
+        """BM25 of the `limit` best chunks for any word of `query`, among those for everybody and for `audience`.
+
+        Greater than 0, higher is better, without upper bound.
+        """
+        total, counts = self._total(), self._counts(query)
+        known = [word for word, count in counts.items() if count]
+        # BM25 gives nothing for what more than half of the chunks have, and reading it takes most of the time.
+        rare = [word for word in known if counts[word] <= total / 2] or known
+        if not rare:
+            return {}
+        rows = self._db.execute(_SEARCH, (" OR ".join(map(_quoted, rare)), audience, limit))
+        return {id_: score for id_, score in rows if score > 0}
+
+    def coverage(self, query: str, ids: Sequence[str]) -> dict[str, float]:
+        """For each chunk, which part of the question's information its words hold, 0 to 1.
+
+        A word counts by its rarity in the bot's chunks, most if none of them has it. Unlike BM25 this means the
+        same in collections of every size. Of a long question, six such words are enough.
+        """
+        total, counts = self._total(), self._counts(query)
         weights = {word: math.log(1 + (total - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
-        # What no chunk has tells most. Of a long question, a few such words are enough to cover.
         information = min(sum(weights.values()), _ENOUGH * math.log(2 * total + 2))
-        held = dict.fromkeys((row[0] for row in rows), 0.0)
-        within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join(map(str, held))})"
-        for word in known:
-            for (number,) in self._db.execute(within, (_quoted(word),)):
-                held[number] += weights[word]
-        return Found(
-            {id_: score for _, id_, score in rows},
-            {id_: min(1.0, held[number] / information) for number, id_, _ in rows},
-        )
+        telling = sorted((word for word in weights if counts[word]), key=lambda word: -weights[word])[:_MOST_TELLING]
+        held = dict.fromkeys(ids, 0.0)
+        for id_ in ids if information else ():
+            row = self._db.execute("SELECT number FROM chunk WHERE id = ?", (id_,)).fetchone()
+            for word in telling if row else ():
+                if self._db.execute(
+                    "SELECT 1 FROM word WHERE word MATCH ? AND rowid = ?", (_quoted(word), *row)
+                ).fetchone():
+                    held[id_] += weights[word]
+        return {id_: min(1.0, weight / information) if information else 0.0 for id_, weight in held.items()}
 
     def close(self) -> None:
         self._db.close()
+
+    def _total(self) -> int:
+        """How many chunks there are."""
+        return cast("int", self._db.execute("SELECT count(*) FROM chunk").fetchone()[0])
 
     def _counts(self, query: str) -> dict[str, int]:
         """For each word of `query`, how many chunks have it."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import json
-import re
 from collections.abc import Sequence
 
 import numpy as np
-from llama_cpp.llama_grammar import json_schema_to_gbnf
 from sartor.values import JSONValue
 
 from sartor_plugins.llama.native import Row, lib
+from sartor_plugins.llama.schema import Rules, literal
 from sartor_plugins.llama.toolcalls import CallFormat, function_of
 from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Grammar", "call_grammar"]
-
-_NOTES = {"title", "description", "examples", "default", "deprecated", "$schema", "$id"}
-_MAPS = {"properties", "$defs", "definitions", "patternProperties"}
 
 
 class Grammar:
@@ -63,47 +59,16 @@ def call_grammar(form: CallFormat, tools: Sequence[JSONValue], *, strict: bool =
 
     Raises `ValueError` for schemas that cannot be expressed.
     """
-    defined: dict[str, JSONValue] = {}
-    calls: list[JSONValue] = []
-    for number, tool in enumerate(tools):
+    rules = Rules()
+    calls = []
+    for tool in tools:
         name, schema = function_of(tool)
-        prefix = f"t{number}-"
-        found = schema.get("$defs")
-        for key, value in (found if isinstance(found, dict) else {}).items():
-            defined[prefix + key] = _plain(value, prefix)
-        bare = {key: value for key, value in schema.items() if key != "$defs"}
-        arguments: JSONValue = {"type": "object"}
-        if strict:
-            arguments = _plain({"type": "object", "properties": {}, **bare}, prefix)
-        properties: JSONValue = {"name": {"const": name}, form.arguments: arguments}
-        calls.append({"type": "object", "properties": properties, "required": ["name", form.arguments]})
-    schema_text = json.dumps({"oneOf": calls, "$defs": defined} if strict else {"oneOf": calls})
-    try:
-        rules = json_schema_to_gbnf(schema_text)
-    except Exception as error:
-        raise ValueError(f"a tool's schema cannot be made a grammar: {error}") from error
-    rules = re.sub(r"^root ::= ", "call ::= ", rules, flags=re.MULTILINE)
-    rules = re.sub(r"^space ::= .*$", 'space ::= ("" | " " | "\\\\n")', rules, flags=re.MULTILINE)
-    body = '"[" space call ("," space call)* "]"' if form.several else "call"
-    space = "" if form.bare else "space "
-    closing = f" {json.dumps(form.closing)}" if form.closing else ""
-    return f"root ::= {space}{body}{closing}\n{rules}"
-
-
-def _plain(schema: JSONValue, prefix: str) -> JSONValue:
-    """`schema` without what only people read, and with its references renamed."""
-    if isinstance(schema, list):
-        return [_plain(item, prefix) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out: dict[str, JSONValue] = {}
-    for key, value in schema.items():
-        if key in _MAPS and isinstance(value, dict):
-            out[key] = {name: _plain(item, prefix) for name, item in value.items()}
-        elif key == "$ref":
-            out[key] = str(value).replace("#/$defs/", f"#/$defs/{prefix}")
-        elif key in ("enum", "const"):
-            out[key] = value
-        elif key not in _NOTES:
-            out[key] = _plain(value, prefix)
-    return out
+        full: JSONValue = {"type": "object", "properties": {}, **schema}
+        arguments = rules.schema(full) if strict else "object"
+        opening = '"{" "\\"name\\":" sp ' + literal(json.dumps(name, ensure_ascii=False))
+        calls.append(rules.add(f'{opening} "," sp {literal(json.dumps(form.arguments))} ":" sp {arguments} "}}"'))
+    call = rules.add(" | ".join(calls))
+    body = f'"[" {call} ("," sp {call})* "]"' if form.several else call
+    space = "" if form.bare else '(" " | "\\n")? '
+    closing = f' "\\n"? {literal(form.closing)}' if form.closing else ""
+    return rules.source(f"{space}{body}{closing}")

@@ -23,6 +23,9 @@ from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Ended", "Request", "Voice"]
 
+_LONGEST = 32
+"""Characters of a token, on average, beyond which a prompt cannot fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -83,13 +86,7 @@ class Voice:
         Raises `ModelError` when the prompt does not fit, `Stopped` when the session's abort flag is up.
         """
         began = time.monotonic()
-        prompt = self.vocabulary.encode(self.template.render(request.lines, request.tools))
-        room = self.session.size - len(prompt)
-        if room <= 0:
-            raise ModelError(
-                f"the prompt has {len(prompt)} tokens, the model's context {self.session.size}",
-                remedy="Set `context` of the model higher, or give the bot fewer passages or a shorter history.",
-            )
+        prompt = self._prompt(request)
         cached = self.session.begin(prompt, request.scope)
         first: float | None = None
         events = self._events(request)
@@ -102,6 +99,17 @@ class Voice:
             first = time.monotonic() - began if first is None else first
             yield event
         yield Ended(reason, len(prompt), cached, generated, first or time.monotonic() - began)
+
+    def _prompt(self, request: Request) -> list[int]:
+        pieces = self.template.render(request.lines, request.tools)
+        length = sum(len(piece.text) for piece in pieces)
+        size = self.session.size
+        if length > size * _LONGEST:  # tokenizing it would keep the others waiting
+            raise _too_long(f"{length} characters", size)
+        prompt = self.vocabulary.encode(pieces)
+        if len(prompt) >= size:
+            raise _too_long(f"{len(prompt)} tokens", size)
+        return prompt
 
     def _events(self, request: Request) -> _Events:
         opening = self.vocabulary.mark(self.form.opening) if request.tools else []
@@ -118,6 +126,13 @@ class Voice:
                 return "stop", chosen.tokens
             begun = True
         return (yield from _Writer(self, request, opening if begun else []).write())
+
+
+def _too_long(length: str, size: int) -> ModelError:
+    return ModelError(
+        f"the prompt has {length}, the model's context {size} tokens",
+        remedy="Set `context` of the model higher, or give the bot fewer passages or a shorter history.",
+    )
 
 
 class _Writer:

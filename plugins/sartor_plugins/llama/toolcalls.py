@@ -109,6 +109,7 @@ class CallScanner:
         self._names = names
         self._held = ""
         self._begun = False
+        self._after = False
         self.body: str | None = None
         """The call so far, without its opening; None outside of one."""
 
@@ -116,6 +117,9 @@ class CallScanner:
         """What is certain after `text`."""
         if self.body is not None:
             return self._inside(text)
+        if self._after:  # the whitespace between two calls
+            text = text.lstrip()
+            self._after = not text
         self._held += text
         before, found = self._opening()
         out: list[Event] = []
@@ -162,9 +166,8 @@ class CallScanner:
         if not found:
             return []
         self.body = None
-        out = self._calls(inside, whole=True)
-        after = after.lstrip()
-        return out + (self.feed(after) if after else [])
+        self._after = True
+        return self._calls(inside, whole=True) + self.feed(after)
 
     def _calls(self, body: str, *, whole: bool) -> list[Event]:
         if not whole:

@@ -81,10 +81,10 @@ class Connection:
         headers = {"accept": "text/event-stream"}
         hidden = []
         for name, value in self._settings.headers.items():
-            if value.startswith(("env:", "file:")):
-                value = resolve_secret(value, self._directory)
-                hidden.append(value)
             headers[name.lower()] = value
+            if value.startswith(("env:", "file:")):
+                hidden.append(resolve_secret(value, self._directory))
+                headers[name.lower()] = hidden[-1]
         if self._settings.api_key is not None:
             key = resolve_secret(self._settings.api_key, self._directory)
             hidden.append(key)

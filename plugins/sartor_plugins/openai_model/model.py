@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,7 +119,7 @@ class OpenAIChatModel(BaseChatModel):
             async for chunk in chunks:
                 yield ChatGenerationChunk(message=chunk, text=chunk.text)
 
-    async def _chosen(self, body: dict[str, JSONValue], choices: Choices) -> AsyncIterator[AIMessageChunk]:
+    async def _chosen(self, body: dict[str, JSONValue], choices: Choices) -> AsyncGenerator[AIMessageChunk, None]:
         """A reply that is one of the texts. It is checked, hence held back until it is complete.
 
         Servers refuse a grammar beside tools. With tools, the model is asked freely first; when what it says is
@@ -148,10 +148,10 @@ class OpenAIChatModel(BaseChatModel):
         whole = AIMessageChunk(content="")
         async with aclosing(self._chunks(body)) as chunks:
             async for chunk in chunks:
-                whole = whole + chunk  # type: ignore[assignment]
+                whole = whole + chunk
         return whole
 
-    async def _chunks(self, body: Mapping[str, JSONValue]) -> AsyncIterator[AIMessageChunk]:
+    async def _chunks(self, body: Mapping[str, JSONValue]) -> AsyncGenerator[AIMessageChunk, None]:
         calls = CallParts()
         counted: Counted | None = None
         reason = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
@@ -118,7 +118,7 @@ def tool_choice(choice: object) -> JSONValue:
     return choice  # type: ignore[return-value]
 
 
-async def events(chunks: AsyncIterator[bytes], url: str) -> AsyncIterator[Mapping[str, JSONValue]]:
+async def events(chunks: AsyncIterator[bytes], url: str) -> AsyncGenerator[Mapping[str, JSONValue], None]:
     """The JSON objects of a stream of server-sent events, up to ``[DONE]`` or its end.
 
     Only ``\\n`` and ``\\r`` end a line: JSON may have other line separators in its texts. Raises `ModelError`

@@ -22,9 +22,9 @@ judged by itself: a message with fewer than two words of content is let through,
 to answer by then, but nothing of it is shown.
 
 A blocked word ends a turn even in a harmless question: of 250 harmless prompts made to look harmful (XSTest) the
-five ready-made lists refuse 11, all about politicians, parties or religions; of 18,000 everyday questions (clinc150)
-48, most of them about vaccinations for a journey. With 47 descriptions for a bank, `allowed` let 99% of 3,600 banking
-questions through, and refused 78% of 14,400 about something else.
+five ready-made lists refuse 10, all about politicians, parties or religions; of 18,000 everyday questions (clinc150)
+46, most of them about vaccinations for a journey. With 28 descriptions for a bank, `allowed` let 96% of 3,600 banking
+questions through, and 21% of 14,400 about something else; with 43 descriptions 99% and 22%.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ async def test_the_model_calls_of_its_own_accord_and_text_before_streams(make: M
 async def test_a_call_that_is_cut_off_is_invalid_and_never_repaired(make: Make, table_model: MakeTable) -> None:
     model = make(table_model({'"': "x", "x": "x"}), temperature=0)
     bound = model.bind_tools([NOTE], tool_choice="any")
-    chunks, whole = await collect(bound.astream(HI, max_tokens=60))
+    _, whole = await collect(bound.astream(HI, max_tokens=60))
     assert whole.tool_calls == []
     assert len(whole.invalid_tool_calls) == 1
     assert "note" in (whole.invalid_tool_calls[0]["args"] or "")
@@ -298,14 +298,14 @@ async def test_a_file_that_is_no_model_is_named(make: Make, random_model: Path, 
 async def test_the_library_says_nothing_on_stderr(
     make: Make, random_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ModelError, match="llama.cpp cannot load"):
+    with pytest.raises(ModelError, match=r"llama\.cpp cannot load"):
         await make(_broken("half", random_model, tmp_path)).ainvoke(HI)
     await make(random_model, max_tokens=2).ainvoke(HI)
     assert capfd.readouterr() == ("", "")
 
 
 async def test_another_file_than_the_pinned_one_is_refused(make: Make, random_model: Path) -> None:
-    digest = hashlib.sha256(random_model.read_bytes()).hexdigest()
+    digest = hashlib.sha256(await asyncio.to_thread(random_model.read_bytes)).hexdigest()
     assert (await make(random_model, sha256=digest.upper(), max_tokens=1).ainvoke(HI)).usage_metadata
     with pytest.raises(ModelError, match="SHA-256"):
         await make(random_model, sha256="0" * 64).ainvoke(HI)
