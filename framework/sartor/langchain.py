@@ -21,7 +21,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langsmith import tracing_context
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sartor.bot import Bot
 
 __all__ = ["RetrieverAdapter", "Said", "as_runnable", "as_tool", "say", "to_messages"]
+
+_SILENT: RunnableConfig = {"callbacks": []}
+"""Without it, the callbacks of a host's chain around the bot would be handed on to model, tools and retrievers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ async def say(
         with _untraced():
             if tools:
                 speaker = model.bind_tools([_openai_tool(tool) for tool in tools])
-            async for chunk in speaker.astream(to_messages(messages), None, **options):
+            async for chunk in speaker.astream(to_messages(messages), _SILENT, **options):
                 if not isinstance(chunk, AIMessageChunk):
                     raise TypeError(f"the model gave a {type(chunk).__name__}, not an AIMessageChunk")
                 if chunk.tool_call_chunks or chunk.usage_metadata:
@@ -145,7 +148,7 @@ def as_tool(given: BaseTool) -> Tool:
 
     async def run(**arguments: JSONValue) -> object:
         with _untraced():
-            return await given.ainvoke(arguments)
+            return await given.ainvoke(arguments, _SILENT)
 
     return Tool(given.name, given.description, run, cast("type[BaseModel]", given.get_input_schema()))
 
@@ -160,7 +163,7 @@ class RetrieverAdapter:
 
     async def retrieve(self, turn: Turn, query: str, limit: int) -> Sequence[Passage]:
         with _untraced():
-            documents = await self._given.ainvoke(query)
+            documents = await self._given.ainvoke(query, _SILENT)
         return [
             Passage(
                 id=document.id or f"{self._name}:{at}",
@@ -177,15 +180,27 @@ class RetrieverAdapter:
 def as_runnable(bot: Bot) -> Runnable[object, AIMessage]:
     """`bot` as a LangChain runnable: takes a text, or ``{"text": …, "user": …, "conversation": …}``, and gives an
     `AIMessage` whose `response_metadata` has citations, outcome, conversation and usage."""
+    return _BotRunnable(bot)
 
-    async def invoke(given: object) -> AIMessage:
-        options: Mapping[str, object] = given if isinstance(given, Mapping) else {"text": _text(given)}
+
+class _BotRunnable(Runnable[object, AIMessage]):
+    """A bot as a step that no tracer sees into; what a host's own chain hands to its own tracer is up to the host."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self.name = f"sartor:{bot.info.id}"
+
+    def invoke(self, input: object, config: RunnableConfig | None = None, **kwargs: object) -> AIMessage:
+        raise TypeError("a bot answers in an event loop: use ainvoke, astream or abatch")
+
+    async def ainvoke(self, input: object, config: RunnableConfig | None = None, **kwargs: object) -> AIMessage:
+        options: Mapping[str, object] = input if isinstance(input, Mapping) else {"text": _text(input)}
         unknown = set(options) - {"text", "user", "conversation", "audience", "language"}
         if unknown or not isinstance(options.get("text"), str):
             raise TypeError(
-                f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or given!r}"
+                f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or input!r}"
             )
-        reply = await bot.reply(**options)  # type: ignore[arg-type]
+        reply = await self._bot.reply(**options)  # type: ignore[arg-type]
         return AIMessage(
             reply.text,
             response_metadata={
@@ -203,8 +218,6 @@ def as_runnable(bot: Bot) -> Runnable[object, AIMessage]:
                 "total_tokens": reply.usage.prompt + reply.usage.generated,
             },
         )
-
-    return RunnableLambda(invoke, name=f"sartor:{bot.info.id}")
 
 
 def _text(given: object) -> object:

@@ -123,7 +123,7 @@ class Project:
         for layer in layers[:-1]:
             if "template" in layer.data:
                 raise SpecError("only a bot.yaml names its template", where=layer.source(("template",)).place)
-        merged = merge([_listed(layer) for layer in layers])
+        merged = merge([_written_out(layer) for layer in layers])
         values = self._values(merged, template, tenant, bot)
         merged.data.pop("values", None)
         fill_values(merged, values)
@@ -177,9 +177,13 @@ class Project:
         if not isinstance(given, dict):
             raise SpecError("values must be a mapping", where=merged.place(("values",)))
         if template is not None:
-            given = check_values(
-                template, given, place=lambda name: merged.place(("values", name)) or merged.place(("template",))
-            )
+            where = merged.place(("values",)) or merged.place(("template",))
+            checked = check_values(template, given, where=where)
+            for name in checked.keys() - given.keys():
+                merged.sources["values", name] = Source(str(template.directory / "template.yaml"), Origin.OPERATOR)
+            given = checked
+        for name in ("tenant", "bot"):
+            merged.sources["values", name] = Source("its place in the project", Origin.OPERATOR)
         return {"tenant": tenant, "bot": bot, **given}
 
     def _tenant_file(self, tenant: str) -> YamlFile | None:
@@ -203,12 +207,15 @@ def _mapping(file: YamlFile, key: str) -> Mapping[str, JSONValue]:
     return value
 
 
-def _listed(layer: Layer) -> Layer:
-    """`layer` with its instructions as a list, so that those of several layers add up."""
-    told = layer.data.get("instructions")
-    if not isinstance(told, str):
-        return layer
-    return Layer(layer.file, layer.origin, {**layer.data, "instructions": [told]}, layer.prefix)
+def _written_out(layer: Layer) -> Layer:
+    """`layer` with short forms written out, so that those of several layers can be merged: one text as a list of
+    instructions, ``grounding: quote`` as a mapping."""
+    data = dict(layer.data)
+    if isinstance(told := data.get("instructions"), str):
+        data["instructions"] = [told]
+    if isinstance(mode := data.get("grounding"), str):
+        data["grounding"] = {"mode": mode}
+    return Layer(layer.file, layer.origin, data, layer.prefix)
 
 
 def _without_nulls(data: Mapping[str, JSONValue]) -> dict[str, JSONValue]:

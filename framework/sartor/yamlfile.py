@@ -97,7 +97,9 @@ def parse_yaml(text: str, path: Path) -> YamlFile:
         problem = (error.problem or "cannot be understood").replace("\n", " ")
         if "found character '\\t'" in problem or "found character that cannot start any token" in problem:
             problem += " (is there a tab? YAML wants blanks)"
-        raise SpecError(f"YAML error: {problem}", where=f"{path}:{line}") from error
+        there = text.splitlines()[line - 1 : line]
+        shown = f"The line reads: {there[0].strip()}" if there and there[0].strip() else None
+        raise SpecError(f"YAML error: {problem}", where=f"{path}:{line}", remedy=shown) from error
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         raise SpecError(f"YAML error: {str(error).splitlines()[0]}", where=f"{path}:{line}") from error

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sartor.cli.options import find_project, project_option
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from sartor.project import EffectiveBot
+    from sartor.values import JSONValue
+    from sartor.yamlfile import KeyPath
+
 __all__ = ["command"]
+
+_COLOURS = {"operator": "blue", "tenant": "green"}
 
 
 @click.command("show")
 @click.argument("bot")
 @click.option("--json", "as_json", is_flag=True, help="Print the effective bot as JSON, without origins.")
+@click.option("--all", "everything", is_flag=True, help="Print defaults, too.")
 @project_option
-def command(bot: str, as_json: bool, project: Path | None) -> None:
-    """Show BOT (TENANT/BOT) as it is after all layers: each value with the file and line that it comes from."""
+def command(bot: str, as_json: bool, everything: bool, project: Path | None) -> None:
+    """Show BOT (TENANT/BOT) as it is after all layers: each value with the file and line that it comes from.
+
+    Blue is the operator's word (template, sartor.yaml), green the tenant's.
+    """
     from sartor.project import Project
 
     found = Project(find_project(project))
@@ -27,24 +42,49 @@ def command(bot: str, as_json: bool, project: Path | None) -> None:
         click.echo(json.dumps(data, ensure_ascii=False, indent=2))
         return
 
-    from rich.markup import escape
-    from rich.table import Table
-
     from sartor.cli.render import console
-    from sartor.layers import Merged
 
-    table = Table(box=None, pad_edge=False, header_style="dim", title=f"{bot}  {effective.spec.title}")
-    table.title_justify = "left"
-    table.add_column("key", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", no_wrap=True)
-    colours = {"operator": "blue", "tenant": "green"}
-    for key, value in Merged(data).leaves():
-        source = effective.source(key)
-        place = source.place.replace(f"{found.directory}/", "")
-        if effective.template:
-            place = place.replace(f"{effective.template.directory}", effective.template.reference)
-        colour = "dim" if place == "default" else colours[source.origin.value]
-        shown = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-        table.add_row(".".join(map(str, key)), escape(shown), f"[{colour}]{escape(place)}[/]")
-    console.print(table)
+    shown = data if everything else {key: value for key, value in data.items() if key in effective.merged.data}
+    for line in _lines(effective, shown, (), str(found.directory), everything=everything):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(
+    effective: EffectiveBot, data: dict[str, JSONValue], key: KeyPath, root: str, *, everything: bool
+) -> Iterator[Text]:
+    for name, value in data.items():
+        yield from _entry(effective, f"{name}: ", value, (*key, name), root, everything=everything)
+
+
+def _entry(
+    effective: EffectiveBot, head: str, value: JSONValue, key: KeyPath, root: str, *, everything: bool
+) -> Iterator[Text]:
+    """A value as lines of YAML, with its origin as a comment where a file says it."""
+    from rich.text import Text
+
+    written = key in effective.merged.sources
+    if not written and not everything and not _below(effective, key):
+        return
+    indent = "  " * (len(key) - 1)
+    if isinstance(value, dict) and value:
+        yield Text.assemble(indent, (head.rstrip(), "cyan"))
+        yield from _lines(effective, value, key, root, everything=everything)
+    elif isinstance(value, list) and value:
+        yield Text.assemble(indent, (head.rstrip(), "cyan"))
+        for at, item in enumerate(value):
+            yield from _entry(effective, "- ", item, (*key, at), root, everything=everything)
+    else:
+        text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+        yield Text.assemble(indent, (head, "cyan"), text, "  ", _origin(effective, key, root))
+
+
+def _below(effective: EffectiveBot, key: KeyPath) -> bool:
+    return any(known[: len(key)] == key for known in effective.merged.sources)
+
+
+def _origin(effective: EffectiveBot, key: KeyPath, root: str) -> tuple[str, str]:
+    source = effective.source(key)
+    place = source.place.replace(f"{root}/", "")
+    if effective.template:
+        place = place.replace(str(effective.template.directory), effective.template.reference)
+    return f"# {place}", "dim" if place == "default" else f"dim {_COLOURS[source.origin.value]}"

@@ -35,6 +35,8 @@ FROM word JOIN chunk ON chunk.number = word.rowid
 WHERE word MATCH ? AND chunk.audience IN ('', ?) ORDER BY score DESC LIMIT ?
 """
 
+_HOLDS = "SELECT 1 FROM word WHERE word MATCH ? AND rowid = ?"
+
 
 class Keywords:
     """The keyword file of one bot. Blocks; used by one thread at a time."""

@@ -1,0 +1,250 @@
+"""The documentation: its blocks parse and validate, the tutorial runs, the reference is fresh, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+from sartor import hookspecs
+from sartor.cli import cli
+from sartor.plugins import Catalog, PluginSet
+from sartor.project import Project
+from sartor.yamlfile import parse_yaml, read_yaml
+from sartor_plugins.builtin import MODEL
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+LANGUAGES = {"python", "yaml", "console", "text", "json", "markdown", "mermaid", "toml"}
+UNUSED_HOOKS = {"sartor_retrievers"}
+"""Hooks that no first-party plugin implements: passages from elsewhere need a service that we do not know."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    note: str
+    """The HTML comment right above it, without its marks."""
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The file that the block's first line names in a comment."""
+        match = re.match(r"# (\S+\.(?:ya?ml|py|toml))\b", self.text)
+        return match[1] if match else ""
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"(?:<!-- ([^\n]*?) -->\n)?^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        line = text.count("\n", 0, match.start(3))
+        yield Block(page, line, match[2], match[1] or "", match[3])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def of(*languages: str) -> list[object]:
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+
+
+def test_every_block_says_its_language():
+    assert [str(block) for block in BLOCKS if block.language not in LANGUAGES] == []
+
+
+@pytest.mark.parametrize("block", of("python"))
+def test_python_compiles(block):
+    if "reference" in block.page.parts and "``" not in block.text:
+        signature = re.sub(r"^((?:async )?(?:def|with|class) .*[^:])$", r"\1: ...", block.text.strip())
+        block = Block(block.page, block.line, block.language, "", signature)
+    compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+
+@pytest.mark.parametrize("block", [param for param in of("python") if param.values[0].file.startswith("plugins/")])
+def test_a_plugin_of_the_docs_loads_and_implements_its_hooks(block, tmp_path):
+    file = tmp_path / block.file
+    file.parent.mkdir()
+    file.write_text(block.text, encoding="utf-8")
+    name = file.stem.replace("_", "-")
+    plugin = Catalog(tmp_path).load(name)
+    if not any(field.is_required() for field in plugin.Settings.model_fields.values()):
+        made = Catalog(tmp_path).make(name, {}, tmp_path)
+        assert PluginSet([made]).hooks(made)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", of("yaml"))
+def test_yaml_validates(block, tmp_path):
+    """A block that names its file is put into a project and read as that file; others are at least parsed."""
+    data = parse_yaml(block.text, Path(block.file or "block.yaml")).data
+    name = Path(block.file).name
+    if name in ("sartor.yaml", "tenant.yaml", "bot.yaml", "template.yaml"):
+        schema = json.loads((DOCS / f"reference/schema/{name.removesuffix('.yaml')}.json").read_text(encoding="utf-8"))
+        if name == "bot.yaml":
+            jsonschema.validate(data, schema)
+    elif "reference" not in block.page.parts:
+        pytest.fail("the first line must name the file, as # tenants/acme/support/bot.yaml")
+    model = data.get("model", "m")
+    own = f"model: {model}\nmodels: {{{model}: {{plugin: llama}}}}\n"
+    write(tmp_path / "sartor.yaml", block.text if name == "sartor.yaml" else own)
+    write(tmp_path / "tenants/acme/tenant.yaml", block.text if name == "tenant.yaml" else "name: Acme\n")
+    write(tmp_path / "tenants/acme/support/bot.yaml", block.text if name == "bot.yaml" else "title: Support\n")
+    if name == "template.yaml":
+        folder = tmp_path / "templates" / f"{data['name']}@{str(data['version']).partition('.')[0]}"
+        write(folder / "template.yaml", block.text)
+        write(folder / "bot.yaml", "title: ${company}\n")
+        write(tmp_path / "tenants/acme/support/bot.yaml", f"template: {folder.name}\nvalues: {{company: Acme}}\n")
+    project = Project(tmp_path)
+    bot = project.bot("acme/support")
+    catalog = Catalog()
+    parts = [project.spec.embeddings, project.spec.index, *project.spec.models.values()]
+    uses = [(part.plugin, part.settings) for part in parts if part] + list(bot.spec.plugins.items())
+    for plugin, settings in uses:
+        if plugin in catalog.known:
+            catalog.load(plugin).Settings.model_validate(settings)
+
+
+def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that are shown after it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line:
+            assert found, f"{block}: output before the first command"
+            found[-1][1].append(line)
+    yield from found
+
+
+@pytest.mark.parametrize("block", of("console"))
+def test_commands_are_known_to_the_command_line(block):
+    for command, _ in commands(block):
+        words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
+        if words[:1] != ["sartor"] or len(words) < 2 or words[1].startswith("-"):
+            continue
+        made = cli.get_command(click.Context(cli), words[1])
+        assert made is not None, f"{block}: there is no command {words[1]!r}"
+        arguments = words[2 : words.index("|") if "|" in words else None]
+        made.make_context(words[1], arguments, resilient_parsing=False)
+
+
+def shown(lines: list[str]) -> re.Pattern[str]:
+    """What the output must look like: blanks do not count, and … stands for anything."""
+    parts = " ".join(" ".join(lines).split()).split("…")
+    return re.compile(".*".join(re.escape(part.strip()).replace(r"\ ", r"\s+") for part in parts))
+
+
+@pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not there")
+def test_the_tutorial_runs(tmp_path):
+    """Everything in it, from top to bottom, with the built-in model; what depends on its skill only runs."""
+    bin = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", "COLUMNS": "120", "PYTHONWARNINGS": ""}
+    where = tmp_path
+    for block in blocks_of(DOCS / "tutorial.md"):
+        if file := re.fullmatch(r"file: (\S+)", block.note):
+            write(where / file[1], block.text)
+        elif block.language == "console" and "pip install" not in block.text and not block.note.startswith("not run"):
+            for command, expected in commands(block):
+                if command.startswith("cd "):
+                    where /= command.removeprefix("cd ")
+                    continue
+                done = subprocess.run(
+                    ["bash", "-c", command], cwd=where, env=environment, capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, f"{block}: {command}\n{done.stdout}{done.stderr}"
+                if expected and block.note != "depends on the model":
+                    output = " ".join(done.stdout.split())
+                    assert shown(expected).fullmatch(output), f"{block}: {command}\n{done.stdout}{done.stderr}"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_fresh(capsys):
+    assert generator().main(["--check"]) == 0, f"run: python docs/generate.py\n{capsys.readouterr().out}"
+
+
+def test_every_hook_is_described_and_used():
+    page = (DOCS / "reference/hooks.md").read_text(encoding="utf-8")
+    hooks = [name for name in vars(hookspecs) if name.startswith("sartor_")]
+    assert hooks and all(f"\n### {hook}\n" in page for hook in hooks)
+    loaded = [point.load() for point in entry_points(group="sartor.plugins") if "sartor_plugins" in point.value]
+    used = {hook for hook in hooks for plugin in loaded if hasattr(getattr(plugin, hook, None), "sartor_impl")}
+    assert set(hooks) - used == UNUSED_HOOKS
+
+
+def test_every_command_is_described():
+    page = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    assert all(f"\n## {name}\n" in page for name in cli.list_commands(click.Context(cli)))
+
+
+@pytest.mark.parametrize("name", ["sartor", "tenant", "bot", "template"])
+def test_the_json_schemas_accept_what_we_ship(name):
+    schema = json.loads((DOCS / f"reference/schema/{name}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    files = list((ROOT / "templates").rglob(f"{name}.yaml"))
+    assert files
+    for file in files:
+        jsonschema.validate(read_yaml(file).data, schema)
+
+
+def test_the_json_schema_of_a_bot_refuses_what_the_spec_refuses():
+    schema = json.loads((DOCS / "reference/schema/bot.json").read_text(encoding="utf-8"))
+    for good in ({"grounding": "quote"}, {"plugins": {"topics": None}}, {"limits": {"tool_steps": "${steps}"}}):
+        jsonschema.validate(good, schema)
+    for bad in ({"grounding": "quotes"}, {"plugin": {}}, {"limits": {"tool_steps": 99}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(bad, schema)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_relative_links_resolve(page):
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{target} leads nowhere"
+        assert not anchor or anchor in anchors(linked), f"{target} leads to no heading"
+
+
+def test_the_index_names_every_page():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    missing = [str(page.relative_to(DOCS)) for page in PAGES[1:] if f"({page.relative_to(DOCS)}" not in index]
+    assert missing == ["index.md"]
