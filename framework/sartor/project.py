@@ -177,8 +177,9 @@ class Project:
         if not isinstance(given, dict):
             raise SpecError("values must be a mapping", where=merged.place(("values",)))
         if template is not None:
-            where = merged.place(("values",)) or merged.place(("template",))
-            checked = check_values(template, given, where=where)
+            checked = check_values(
+                template, given, place=lambda name: merged.place(("values", name)) or merged.place(("template",))
+            )
             for name in checked.keys() - given.keys():
                 merged.sources["values", name] = Source(str(template.directory / "template.yaml"), Origin.OPERATOR)
             given = checked
