@@ -23,7 +23,6 @@ from statistics import mean, median
 
 from rich.console import Console
 from rich.table import Table
-
 from sartor.retrieval import Document, Section
 from sartor.text import chunks
 from sartor.values import BotInfo, Chunk

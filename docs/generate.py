@@ -452,8 +452,8 @@ def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> s
     given = "" if given in ("self", "cls") else given
     result = ast.unparse(node.returns) if node.returns else "None"
     if manager:
-        kind = "async with" if isinstance(node, ast.AsyncFunctionDef) else "with"
-        return f"{kind} {name or node.name}({given}) as {_inner(result)}"
+        kind = "AbstractAsyncContextManager" if isinstance(node, ast.AsyncFunctionDef) else "AbstractContextManager"
+        return f"def {name or node.name}({given}) -> {kind}[{_inner(result)}]"
     prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
     return f"{prefix} {name or node.name}({given}) -> {result}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -18,6 +20,7 @@ from pathlib import Path
 import click
 import jsonschema
 import pytest
+import sartor
 from sartor import hookspecs
 from sartor.cli import cli
 from sartor.plugins import Catalog, PluginSet
@@ -74,8 +77,8 @@ def test_every_block_says_its_language():
 
 @pytest.mark.parametrize("block", of("python"))
 def test_python_compiles(block):
-    if "reference" in block.page.parts and "``" not in block.text:
-        signature = re.sub(r"^((?:async )?(?:def|with|class) .*[^:])$", r"\1: ...", block.text.strip())
+    if "reference" in block.page.parts:  # signatures without a body
+        signature = re.sub(r"\A((?:async )?(?:def|class) .*[^:])\Z", r"\1: ...", block.text.strip())
         block = Block(block.page, block.line, block.language, "", signature)
     compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
@@ -90,6 +93,41 @@ def test_a_plugin_of_the_docs_loads_and_implements_its_hooks(block, tmp_path):
     if not any(field.is_required() for field in plugin.Settings.model_fields.values()):
         made = Catalog(tmp_path).make(name, {}, tmp_path)
         assert PluginSet([made]).hooks(made)
+
+
+@pytest.mark.parametrize("block", [param for param in of("python") if param.values[0].file.startswith("tests/")])
+def test_a_test_of_the_docs_passes(block, monkeypatch):
+    for plugin in blocks_of(block.page):
+        if plugin.file.startswith("plugins/"):
+            name = plugin.file.removesuffix(".py").replace("/", ".")
+            monkeypatch.setitem(sys.modules, "plugins", types.ModuleType("plugins"))
+            monkeypatch.setitem(sys.modules, name, module := types.ModuleType(name))
+            exec(compile(plugin.text, str(plugin), "exec"), vars(module))
+    found: dict[str, object] = {}
+    exec(compile(block.text, str(block), "exec"), found)
+    tests = [value for name, value in found.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()
+
+
+async def test_the_examples_of_embedding_run(make_project, tmp_path, monkeypatch, capsys):
+    files = {"tenants/acme/support/bot.yaml": "title: Acme Lamps\n"}
+    make_project(files, script=["Delivery costs 6.50 EUR."] * 20).rename(tmp_path / "lamps")
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, object] = {}
+    for block in blocks_of(DOCS / "how-to/embed.md"):
+        if block.language == "python":
+            code = compile(block.text, str(block), "exec")
+            await asyncio.to_thread(exec, code, given)
+    await given["main"]()
+    await given["with_langchain"]()
+    async with sartor.open("lamps") as bots:
+        bot = bots["acme/support"]
+        await given["answer"](bot, "What does delivery cost?")
+        await given["two_messages"](bot)
+        await given["look_up"](bots, await given["ask_with_approval"](bot))
+    assert capsys.readouterr().out.count("Delivery costs 6.50 EUR.") >= 5
 
 
 def write(path: Path, text: str) -> None:
@@ -108,7 +146,7 @@ def test_yaml_validates(block, tmp_path):
             jsonschema.validate(data, schema)
     elif "reference" not in block.page.parts:
         pytest.fail("the first line must name the file, as # tenants/acme/support/bot.yaml")
-    model = data.get("model", "m")
+    model = data.get("model") or (data.get("bots") or {}).get("model") or "builtin"
     own = f"model: {model}\nmodels: {{{model}: {{plugin: llama}}}}\n"
     write(tmp_path / "sartor.yaml", block.text if name == "sartor.yaml" else own)
     write(tmp_path / "tenants/acme/tenant.yaml", block.text if name == "tenant.yaml" else "name: Acme\n")
@@ -141,7 +179,9 @@ def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("block", of("console"))
-def test_commands_are_known_to_the_command_line(block):
+def test_commands_are_known_to_the_command_line(block, tmp_path, monkeypatch):
+    write(tmp_path / "tenants/acme/support/knowledge/delivery.md", "A document for the commands that name one.")
+    monkeypatch.chdir(tmp_path)
     for command, _ in commands(block):
         words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
         if words[:1] != ["sartor"] or len(words) < 2 or words[1].startswith("-"):

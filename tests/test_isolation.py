@@ -8,7 +8,6 @@ import textwrap
 import types
 
 import pytest
-
 import sartor
 from sartor.errors import KnowledgeError, NamingError
 from sartor.values import Outcome
@@ -67,7 +66,7 @@ def tenant(name: str) -> dict[str, str]:
 @pytest.fixture
 async def bots(make_project):
     files = {"plugins/special.py": SPECIAL, **tenant("acme"), **tenant("globex")}
-    script = [lambda_ for _ in range(3) for lambda_ in ({"call": "secret"}, "Done [1].")]
+    script = [{"call": "secret"}, "Done [1]."] * 3
     async with sartor.open(make_project(files, script=script)) as opened:
         for bot_id in opened:
             await opened.knowledge(bot_id).ingest()
@@ -194,7 +193,7 @@ async def test_no_reference_leads_from_one_tenant_to_another(bots, part):
     pick = {
         "bot": lambda name: bots[f"{name}/support"],
         "knowledge": lambda name: bots.knowledge(f"{name}/support"),
-        "store": lambda name: bots.store.tenant(name),
+        "store": bots.store.tenant,
     }[part]
     acme, globex = reach(pick("acme")), reach(pick("globex"))
     assert "acme" in told(acme) and "globex" in told(globex)

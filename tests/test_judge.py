@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sartor import ALLOW, Edit, Policy, Verdict, ask, block, rewrite
 from sartor.judge import Judge
 from sartor.policy import Kind
@@ -195,7 +195,7 @@ async def stream(policies, pieces) -> tuple[list[str], object]:
 
 def cut(text: str, places) -> list[str]:
     bounds = [0, *sorted(place for place in places if place <= len(text)), len(text)]
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(bounds)]
 
 
 TEXTS = st.text("ab1 23", max_size=40)

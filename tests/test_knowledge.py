@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from sartor.errors import BusyError, KnowledgeError, StoreError
 from sartor.knowledge import IngestStep, Knowledge
 from sartor.retrieval import Document, Section

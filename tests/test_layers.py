@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from sartor.errors import SpecError
 from sartor.layers import Layer, Source, fill_values, merge
 from sartor.values import Origin

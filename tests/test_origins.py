@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.values import Origin, Part
 

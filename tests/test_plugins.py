@@ -8,7 +8,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
 import sartor
 from sartor.errors import PluginError, UsageError
 from sartor.plugin import Plugin, PluginSettings, hookimpl
@@ -130,7 +129,7 @@ def test_an_entry_point_that_is_no_plugin(monkeypatch):
 
     point = EntryPoint("odd", "pathlib:Path", "sartor.plugins")
     monkeypatch.setattr("sartor.plugins.entry_points", lambda group: [point])
-    with pytest.raises(PluginError, match="is no class that derives from sartor.Plugin"):
+    with pytest.raises(PluginError, match=r"is no class that derives from sartor\.Plugin"):
         Catalog().load("odd")
 
 
@@ -309,9 +308,9 @@ def test_two_tools_of_one_name(make_project):
     files = bot_with(TOOLS)
     files["plugins/yours.py"] = files["plugins/mine.py"]
     files["tenants/acme/support/bot.yaml"] = "plugins: {mine: {}, yours: {}}"
-    with sartor.open_sync(make_project(files)) as bots:
-        with pytest.raises(PluginError, match="plugins 'mine' and 'yours' both bring a tool 'look_up'"):
-            bots["acme/support"]
+    told = "plugins 'mine' and 'yours' both bring a tool 'look_up'"
+    with sartor.open_sync(make_project(files)) as bots, pytest.raises(PluginError, match=told):
+        bots["acme/support"]
 
 
 @pytest.mark.parametrize(

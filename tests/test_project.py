@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from sartor.errors import NamingError, SpecError, TemplateError, UsageError
 from sartor.names import check_name, split_bot_id
 from sartor.project import Project
@@ -209,7 +208,7 @@ def test_faults_of_the_project_file(make_project, text, message, line):
 
 
 def test_a_folder_that_is_no_project(tmp_path):
-    with pytest.raises(SpecError, match="there is no sartor.yaml") as caught:
+    with pytest.raises(SpecError, match=r"there is no sartor\.yaml") as caught:
         Project(tmp_path)
     assert caught.value.where == str(tmp_path) and "sartor new" in caught.value.remedy
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from sartor.prompt import Persona, after_tools, compose, user_parts
 from sartor.values import Exchange, Origin, Part, Passage, ToolCall, ToolResult, ToolUse, Turn
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 
 import pytest
+import sartor
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
-
-import sartor
 from sartor.errors import UsageError
 
 BOT = "acme/support"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from sartor.errors import SpecError
 from sartor.layers import Layer, merge
 from sartor.spec import BotSpec, ProjectSpec, TemplateSpec, TenantSpec, check

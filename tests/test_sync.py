@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 import sartor
 from sartor.errors import NamingError, SpecError, UsageError
 from sartor.values import Delta, Finished, Outcome
@@ -33,10 +33,10 @@ def test_reply_and_ingest(make_project):
 
 
 def test_a_conversation_goes_on(make_project):
-    with sartor.open_sync(make_project(FILES, script=["One.", lambda_ := "Two."])) as bots:
+    with sartor.open_sync(make_project(FILES, script=["One.", "Two."])) as bots:
         first = bots[BOT].reply("A?", user="u1")
         second = bots[BOT].reply("B?", user="u1", conversation=first.turn.conversation)
-        assert second.text == lambda_ and second.turn.conversation == first.turn.conversation
+        assert second.text == "Two." and second.turn.conversation == first.turn.conversation
 
 
 def test_stream(make_project):
@@ -47,25 +47,24 @@ def test_stream(make_project):
 
 
 def test_closing_a_stream_early_stops_the_turn_and_commits_it(make_project):
-    root = make_project(FILES, script=["a long answer " * 50])
+    root = make_project(FILES, script=["a long answer " * 50] * 2)
     text = (root / "sartor.yaml").read_text().replace("choices: false", "choices: false, delay: 0.01")
     (root / "sartor.yaml").write_text(text)
     with sartor.open_sync(root) as bots:
-        for event in bots[BOT].stream("When?", user="u1", conversation="c1"):
+        for event in bots[BOT].stream("When?", user="u1", conversation="left"):
             assert isinstance(event, Delta)
             break
-        again = bots[BOT]
-        stream = again.stream("When?", user="u1", conversation="c2")
+        stream = bots[BOT].stream("When?", user="u1", conversation="closed")
         first = next(stream)
         stream.close()
-    with sartor.open_sync(root) as bots:
-        import asyncio
 
-        store = bots._bots.store.tenant("acme")
-        history = asyncio.run_coroutine_threadsafe(store.history("support", "u1", "c2", 5), bots._loop).result()
-        assert history == [] or history[0].reply.startswith(first.text)
-        stored = asyncio.run_coroutine_threadsafe(store.history("support", "u1", "c1", 5), bots._loop).result()
-        assert len(stored) == 1 and len(stored[0].reply) < 300
+    async def history(conversation: str):
+        async with sartor.open(root) as bots:
+            return await bots.store.tenant("acme").history("support", "u1", conversation, 5)
+
+    for conversation in ("left", "closed"):
+        [stored] = asyncio.run(history(conversation))
+        assert stored.reply.startswith(first.text) and len(stored.reply) < 300
 
 
 def test_exceptions_pass_through(make_project, tmp_path):

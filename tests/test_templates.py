@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from sartor.errors import SpecError, TemplateError
 from sartor.project import Project
 from sartor.spec import ValueSpec
@@ -62,7 +61,9 @@ def test_an_unknown_template_is_named_with_what_there_is(asked, hint):
 
 def test_a_folder_of_another_name_than_the_template(tmp_path):
     template(tmp_path, "shop@1", version="2.0.0")
-    with pytest.raises(TemplateError, match="is version 2.0.0 of 'shop', but its folder is called 'shop@1'") as caught:
+    with pytest.raises(
+        TemplateError, match=r"is version 2\.0\.0 of 'shop', but its folder is called 'shop@1'"
+    ) as caught:
         find_template("shop@1", tmp_path).spec  # noqa: B018
     assert caught.value.remedy == "Call the folder shop@2."
 
@@ -134,7 +135,7 @@ def test_values_get_the_type_that_is_asked_for(kind, given, value):
     ],
 )
 def test_values_of_the_wrong_type_are_refused(kind, given):
-    with pytest.raises(TemplateError, match="'v' must be .*, such as this, not"):
+    with pytest.raises(TemplateError, match=r"'v' must be .*, such as this, not"):
         parse_value("v", question(kind, choices=["a", "b"], example="this"), given)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sartor.retrieval import Document, Section
 from sartor.text import chunks, sentences
 
@@ -35,6 +36,7 @@ ENGLISH = (
         ["Wait... really?", "Version 2.0.1 is out?!", "Yes, it is."],
     ),
     ("Can I return it? No. You cannot.", ["Can I return it?", "No. You cannot."]),
+    ("Is it free? Yes. It is so. Ok.", ["Is it free?", "Yes. It is so. Ok."]),
     ("Mail to a.b@example.com. On Jan. 5 we close.", ["Mail to a.b@example.com.", "On Jan. 5 we close."]),
 )
 FRENCH = (
@@ -121,6 +123,14 @@ def test_small_neighbours_of_one_heading_are_merged_and_keep_the_first_anchor() 
     assert pieces[0].text.splitlines()[0] == "Item 2 — price: 2"
     other = chunks(Document("FAQ", (Section("One", "Short text."), Section("Two", "Short text."))), 50)
     assert [piece.title for piece in other] == ["FAQ › One", "FAQ › Two"]
+
+
+@pytest.mark.parametrize("part", [". ", ".", "! ", "a. ", "?!", "A. b ", ")", "« ", ". »", "x — y: ", "- "])
+def test_time_grows_with_length_only(part: str) -> None:
+    text = part * (100_000 // len(part))
+    started = time.process_time()
+    chunks(Document("T", (Section("", text),)))
+    assert time.process_time() - started < 10
 
 
 def test_the_title_is_not_said_twice() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sartor.errors import SpecError
 from sartor.yamlfile import parse_yaml, read_yaml
 
@@ -112,7 +111,8 @@ def test_nesting_is_bounded():
 def test_a_deep_file_does_not_end_the_process(bomb, tmp_path):
     """Composing such a file is a recursion in C: without the check before it, the interpreter crashes."""
     (tmp_path / "bot.yaml").write_text(bomb)
-    code = f"from sartor.yamlfile import read_yaml; from pathlib import Path; read_yaml(Path({str(tmp_path)!r})/'bot.yaml')"
+    path = str(tmp_path / "bot.yaml")
+    code = f"from pathlib import Path; from sartor.yamlfile import read_yaml; read_yaml(Path({path!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1 and "nested more than 40 deep" in done.stderr
 

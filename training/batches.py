@@ -21,7 +21,7 @@ __all__ = ["Batch", "Feed", "Sample", "encode"]
 
 LENGTHS = (160, 224, 288, 384, 512, 768, 1024)
 FIRST = 5.0  # the weight of the answer's first token, which decides on the sentence
-SIZES = ((1, 0, 0, 0), (40, 35, 15, 10), (15, 25, 35, 25))  # how often texts of 25, 40, 70, 110 words, by phase
+SIZES = ((1, 0, 0, 0), (55, 30, 10, 5), (15, 25, 35, 25))  # how often texts of 25, 40, 70, 110 words, by phase
 
 
 @dataclass
@@ -33,6 +33,9 @@ class Sample:
     units: list[tuple[int, int]]  # (last token, first token's id)
     gold: int
     matches: list[tuple[int, int]]  # (token, 1 when its word is one of the question's)
+    starts: list[tuple[int, int]]  # (token, id of the token with which its unit starts)
+    span: tuple[int, int]  # first and last token of the text to be copied
+    kind: str
 
 
 @dataclass
@@ -41,12 +44,14 @@ class Batch:
     at: Tensor  # flat positions whose next token is learned
     weight: Tensor
     unit_at: Tensor  # (rows, most units) flat positions, -1 for none
-    unit_first: Tensor
+    start_at: Tensor  # flat positions in units, and the tokens with which those start
+    start: Tensor
+    span: Tensor  # (rows, 2) first and last place of the text to be copied in its row
     gold: Tensor  # index of the unit, or the number of units for none
     ask_at: Tensor  # flat positions from which the answer's first token is predicted
     match_at: Tensor
     match: Tensor
-    examples: int
+    kinds: list[str]
 
 
 def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
@@ -58,15 +63,19 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
         weights[len(prompt) + i] = (FIRST, 2.5, 1.5)[i] if i < 3 else 1.0
     for i in rng.sample(range(1, len(prompt)), min(24, len(prompt) - 1)):
         weights[i] = 0.1
-    units, matches = [], []
+    units, matches, starts, span = [], [], [], (0, 0)
     if example.units:
         ends = {b: i for i, (_, b) in enumerate(offsets)}
         begins = {}
         for i, (a, _) in enumerate(offsets):
             begins.setdefault(a, i)
             begins.setdefault(a + 1, i)  # a token with its leading space
-        for a, b in example.units:
-            units.append((start + ends[b], ids[start + begins[a]]))
+        for j, (a, b) in enumerate(example.units):
+            units.append((start + ends[b], coder.plain(example.messages[-1]["content"][a:b])[0]))
+            inside = range(start + begins[a], start + ends[b] + 1)
+            starts += [(i, units[-1][1]) for i in rng.sample(inside, min(3, len(inside)))]
+            if j == example.gold:
+                span = (inside[0], inside[-1])
         if example.stems:
             content = example.messages[-1]["content"]
             wanted = set(example.stems)
@@ -74,29 +83,41 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
             for word in WORD.finditer(content, first, last):
                 if word[0].lower() not in STOP and word.end() in ends:
                     matches.append((start + ends[word.end()], int(stem(word[0]) in wanted)))
-    return Sample(ids, weights, units, example.gold, matches)
+    if example.fixed:
+        system = example.messages[0]["content"]
+        marks = coder.tokenizer.encode(system, add_special_tokens=False).offsets
+        at = system.rindex(example.answer)
+        inside = [i + 2 for i, (a, b) in enumerate(marks) if b > at and a < at + len(example.answer)]
+        span = (inside[0], inside[-1])
+        starts += [(i, answer[0]) for i in rng.sample(inside, min(5, len(inside)))]
+    return Sample(ids, weights, units, example.gold, matches, starts, span, example.kind)
 
 
 def collate(samples: list[Sample], length: int) -> Batch:
     tokens = torch.zeros(len(samples), length, dtype=torch.int64)
-    at, weight, match_at, match, gold, ask_at = [], [], [], [], [], []
+    at, weight, match_at, match, gold, ask_at, start_at, start = [], [], [], [], [], [], [], []
     most = max(1, max(len(s.units) for s in samples))
     unit_at = torch.full((len(samples), most), -1)
-    unit_first = torch.zeros(len(samples), most, dtype=torch.int64)
     for row, s in enumerate(samples):
         tokens[row, : len(s.ids)] = torch.tensor(s.ids)
         for i, w in enumerate(s.weights):
             if w:
                 at.append(row * length + i - 1)
                 weight.append(w)
-        for j, (place, first) in enumerate(s.units):
+        for j, (place, _) in enumerate(s.units):
             unit_at[row, j] = row * length + place
-            unit_first[row, j] = first
+        start_at += [row * length + i for i, _ in s.starts]
+        start += [t for _, t in s.starts]
         ask_at.append(row * length + s.weights.index(FIRST) - 1)
         gold.append(s.gold if s.gold >= 0 else most)
         match_at += [row * length + p for p, _ in s.matches]
         match += [float(m) for _, m in s.matches]
-    return Batch(tokens, torch.tensor(at), torch.tensor(weight), unit_at, unit_first, torch.tensor(gold), torch.tensor(ask_at), torch.tensor(match_at, dtype=torch.int64), torch.tensor(match), len(samples))
+    ints = torch.int64
+    return Batch(
+        tokens, torch.tensor(at), torch.tensor(weight), unit_at, torch.tensor(start_at, dtype=ints), torch.tensor(start, dtype=ints),
+        torch.tensor([s.span for s in samples]), torch.tensor(gold), torch.tensor(ask_at),
+        torch.tensor(match_at, dtype=ints), torch.tensor(match), [s.kind for s in samples],
+    )
 
 
 def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue) -> None:

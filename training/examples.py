@@ -51,6 +51,7 @@ class Example:
     units: list[tuple[int, int]] = field(default_factory=list)
     gold: int = -1
     stems: list[str] = field(default_factory=list)
+    fixed: bool = False  # the answer is one of the two texts in the system message
 
 
 def ask_over(question: str, passages: list[Passage]) -> tuple[str, list[tuple[int, int]]]:
@@ -78,15 +79,15 @@ class Generator:
         lang = "fr" if rng.random() < 0.2 else "en"
         while True:
             way = rng.random()
-            if self.plain or way < 0.56:
+            if self.plain or way < 0.50:
                 found = self.real(lang)
             elif way < 0.78:
                 found = self.business(lang)
-            elif way < 0.86:
+            elif way < 0.865:
                 found = self.call(lang)
-            elif way < 0.925:
+            elif way < 0.92:
                 found = self.result(lang)
-            elif way < 0.965:
+            elif way < 0.97:
                 found = self.greet(lang)
             else:
                 found = self.small(lang)
@@ -246,7 +247,7 @@ class Generator:
             number = next(i for i, p in enumerate(passages, 1) if gold in p.units)
             answer = f"{gold} [{number}]"
         tools = [t.as_openai() for t in make_tools(rng, lang)] if not self.plain and rng.random() < 0.12 else []
-        return Example(kind if gold else kind + "-unknown", lang, messages, answer, tools, spans, at, stems)
+        return Example(kind if gold else kind + "-unknown", lang, messages, answer, tools, spans, at, stems, gold is None)
 
     def call(self, lang: str) -> Example:
         """A message that wants a tool, sometimes with passages beside it."""
@@ -289,7 +290,7 @@ class Generator:
             content, _ = ask_over(content, [self.chunk(lang) for _ in range(rng.randint(1, 2))])
         messages.append({"role": "user", "content": content})
         tools = [t.as_openai() for t in make_tools(rng, lang)] if rng.random() < 0.3 else []
-        return Example("greeting", lang, messages, persona.greeting, tools)
+        return Example("greeting", lang, messages, persona.greeting, tools, fixed=True)
 
     def small(self, lang: str) -> Example:
         """A question with no passages, or with ones that have nothing to do with it."""
@@ -306,4 +307,4 @@ class Generator:
             content, units = ask_over(content, [self.chunk(lang) for _ in range(rng.randint(1, 3))])
         messages.append({"role": "user", "content": content})
         tools = [t.as_openai() for t in make_tools(rng, lang)] if rng.random() < 0.5 else []
-        return Example("off-topic", lang, messages, persona.unknown, tools, units, -1)
+        return Example("off-topic", lang, messages, persona.unknown, tools, units, fixed=True)

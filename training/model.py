@@ -149,6 +149,8 @@ class Mini(nn.Module):
             fast = [i for i in range(n) if i not in self._slow()]
             for w in (self.blocks[-2].q, self.blocks[-2].k):  # the head that points to the sentence to quote
                 w.weight[fast] *= 0.1
+            for layer, head in ((1, 3), (2, 3), (3, 2), (3, 3)):
+                self._look_nearby(layer, head)
             spelling = slice(96, 160)
             for layer, head, part in ((0, 2, None), (1, 1, None), (1, 2, spelling), (2, 1, None), (2, 2, spelling)):
                 self._look_at_equals(layer, head, part or slice(0, self.content))
@@ -171,6 +173,18 @@ class Mini(nn.Module):
             block.k.weight[at, CONSTANT] = 1.4
             block.q.weight[at, CONSTANT] = 1.4 * math.cos(-back * theta)
             block.q.weight[at + 1, CONSTANT] = 1.4 * math.sin(-back * theta)
+
+    def _look_nearby(self, layer: int, head: int, strength: float = 0.7) -> None:
+        """Make `head` attend to the last twenty tokens or so, with room for what it learns to seek there."""
+        block, rows = self.blocks[layer], self._rows(head)
+        keys, queries = block.k.weight[rows], block.q.weight[rows]
+        near = [i for i, f in enumerate(self.frequencies().tolist()) if 0.015 < f < 0.06]
+        for i, f in enumerate(self.frequencies().tolist()):
+            if f > 0.002:
+                keys[2 * i : 2 * i + 2] = 0
+                queries[2 * i : 2 * i + 2] = 0
+            if i in near:
+                keys[2 * i, CONSTANT] = queries[2 * i, CONSTANT] = strength
 
     def _carry(self, layer: int, head: int) -> None:
         """Make `head` write what it reads, seen through one projection, into the reserved dimensions."""

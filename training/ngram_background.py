@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-
 from sartor_plugins.ngrams import BUCKETS, folded_words, hashed_ngrams
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt")

@@ -20,6 +20,7 @@ __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 FOUND, SOUGHT = 1, 3  # after these layers: words that match are known; the right sentence is known
 
 PHASES = (0.10, 0.70)  # parts of the time at which the examples become longer
+LEVEL = 0.35  # the part of the time at which the learning rate begins to fall
 COPYING = 20  # first steps, on random tokens that repeat
 
 
@@ -36,7 +37,7 @@ class Aids(nn.Module):
         nn.init.eye_(self.first.weight)
 
     def losses(self, model: Mini, kept: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses of the matching words, the right sentence, the sentences' first tokens; hits."""
+        """Losses of the matching words, the right sentence, the starts of sentences; hits."""
         d = model.shape.width
         found, sought = (self.norm(k.float()).reshape(-1, d) for k in kept)
         zero = found.sum() * 0
@@ -50,13 +51,13 @@ class Aids(nn.Module):
         rows = there.any(1)
         unit = F.cross_entropy(scores[rows], batch.gold[rows])
         hits = (scores[rows].argmax(1) == batch.gold[rows]).float().mean()
-        logits = F.linear(self.first(states[there]), model.embed.weight)
-        return match, unit, F.cross_entropy(logits * 4, batch.unit_first[there]), hits
+        logits = F.linear(self.first(sought[batch.start_at]), model.embed.weight)
+        return match, unit, F.cross_entropy(logits * 4, batch.start), hits
 
 
 def pointing(model: Mini, stream: Tensor, batch: Batch) -> Tensor:
-    """How badly one head after `SOUGHT` looks from the answer's place to the end of the right sentence."""
-    rows = (batch.gold < batch.unit_at.shape[1]).nonzero()[:, 0]
+    """How little of one head after `SOUGHT` looks from the answer's place into the text to be copied."""
+    rows = (batch.span[:, 1] > 0).nonzero()[:, 0]
     if not len(rows):
         return stream.sum() * 0
     block, n, t = model.blocks[SOUGHT + 1], model.shape.head_width, stream.shape[1]
@@ -66,8 +67,10 @@ def pointing(model: Mini, stream: Tensor, batch: Batch) -> Tensor:
     k = rotate(F.linear(h, block.k.weight[:n]), cos, sin)
     q = rotate(F.linear(h[torch.arange(len(rows)), at], block.q.weight[:n]), cos[at], sin[at])
     scores = torch.einsum("bd,btd->bt", q, k) * n**-0.5
-    scores = scores.masked_fill(torch.arange(t)[None] > at[:, None], -1e4)
-    return F.cross_entropy(scores, batch.unit_at[rows, batch.gold[rows]] % t)
+    place, span = torch.arange(t)[None], batch.span[rows]
+    scores = scores.masked_fill(place > at[:, None], -1e4)
+    inside = (place >= span[:, :1]) & (place <= span[:, 1:])
+    return (scores.logsumexp(1) - scores.masked_fill(~inside, -1e4).logsumexp(1)).mean()
 
 
 def copy_batch(vocab: int, rows: int = 40, length: int = 160) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,9 +111,9 @@ def speed(done: float, warm: float = 0.01) -> float:
     """The learning rate's factor at this part of the time: up, level, then down to nearly nothing."""
     if done < warm:
         return max(done / warm, 0.05)
-    if done < 0.45:
+    if done < LEVEL:
         return 1.0
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.45) / 0.55))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - LEVEL) / (1 - LEVEL)))
 
 
 def train(
@@ -161,9 +164,12 @@ def train(
             point = pointing(model, kept[1], batch)
             loss = words + 0.1 * match + 0.3 * unit + 0.1 * first + 0.3 * point
             chosen = weight == FIRST
-            right = (logits[chosen].argmax(-1) == target[chosen]).float().mean()
-            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "point": point.item(), "unit_right": hits.item(), "first_right": right.item()}
-            examples += batch.examples
+            right = (logits[chosen].argmax(-1) == target[chosen]).float()
+            for kind, hit in zip(batch.kinds, right.tolist(), strict=True):
+                now_mean.setdefault(kind, []).append(hit)
+            now_mean = {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in now_mean.items()}
+            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "point": point.item(), "unit_right": hits.item(), "first_right": right.mean().item()}
+            examples += len(batch.kinds)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for s in steps:

@@ -18,10 +18,12 @@ _DATA = frozenset({Origin.DOCUMENT, Origin.TOOL})
 
 
 def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -> ArgumentOrigins:
-    """For each argument, the origins of the texts in `seen` that contain its values, letter case and spacing
-    aside. Documents and tool results have a value if it stands anywhere in them, others only if it stands there
-    as a word of its own: a user who writes "order 2012" did not write "12". An argument with several values (a list) has an origin only if all of them do. Empty: the model
-    made the value up, or derived it."""
+    """For each argument, the origins of the texts in `seen` that contain its values, letter case and spacing aside.
+
+    Documents and tool results have a value if it stands anywhere in them, others only if it stands there as a word
+    of its own: a user who writes "order 2012" did not write "12". An argument with several values (a list) has an
+    origin only if all of them do. Empty: the model made the value up, or derived it.
+    """
     found: dict[str, frozenset[Origin]] = {}
     for name, value in arguments.items():
         per_value = [{part.origin for part in seen if _holds(part, str(scalar))} for scalar in _scalars(value)]

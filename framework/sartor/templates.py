@@ -87,7 +87,8 @@ def check_values(
 ) -> dict[str, JSONValue]:
     """`given` with the template's defaults filled in, each of the type that the template asks for.
 
-    `place` tells where a value stands. Raises `TemplateError` for an unknown value, a missing one, or one of the wrong type, naming all of them.
+    `place` tells where a value stands. Raises `TemplateError` for an unknown value, a missing one, or one of the
+    wrong type, naming all of them.
     """
     asked = template.spec.values
     faults = {

@@ -22,14 +22,23 @@ CHUNKER_VERSION = 1
 """Raised whenever `chunks` cuts differently, so that documents are ingested anew."""
 
 _MIN_LETTERS = 3
-"""Units with fewer letters and digits are no statement: they join their neighbour or are dropped."""
+"""A line with fewer letters and digits is nothing to quote."""
+
+_FRAGMENT = 4
+"""What has fewer letters ("No.", "Yes.") joins its neighbour on the line."""
+
+_NEAR = 100
+"""Characters that are looked at on either side of a place."""
 
 _WHOLE_LINE = 50
 """A list item or table row of up to so many words is one unit even where it holds several sentences."""
 
 _BULLET = re.compile(r"[ \t]*(?:[-*+•‣◦▪–—·]|\(?(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]|\(?[A-Z]\))[ \t]+|[ \t]+")
 _ROW = re.compile(r".{1,80}? — [^:,.;!?]{1,40}: ")
-_STOP = re.compile(r"(?:[.…]+|[!?]+)(?:[\"'”’)\]*_]|[ \u00a0\u202f]?»)*(?=\s)|[。！？]+[」』）]*")
+# Each run of stops is tried once, and never given back: text of nothing but stops takes no longer than other text.
+_STOP = re.compile(
+    r"(?:(?<![.…])[.…]++|(?<![!?])[!?]++)(?:[\"'”’)\]*_]|[ \u00a0\u202f]?»)*+(?=\s)|(?<![。！？])[。！？]++[」』）]*+"
+)
 _SPACES = re.compile(r"\s*")
 _LAST_WORD = re.compile(r"[\w.°-]*$")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
@@ -84,7 +93,7 @@ def sentences(text: str) -> list[str]:
     Prose is cut into sentences. Each line is cut from the next, since readers give list items, table rows and
     paragraphs lines of their own; an item loses its bullet or number, and it stays whole, as does a row
     (``Blue — price: 3, stock: 4``), up to 50 words. A fragment of
-    less than a few letters ("No.") joins the sentence after it.
+    a few letters ("No.") joins its neighbour.
     """
     return [text[unit.start : unit.end] for unit in _units(text)]
 
@@ -183,25 +192,27 @@ def _line_units(text: str, start: int, end: int) -> Iterator[_Unit]:
     bounds = [*stops, end]
     for number, stop in enumerate(bounds):
         last = number == len(bounds) - 1
-        rest_is_short = not last and _letters(text[stop:end]) < _MIN_LETTERS
-        if rest_is_short or (not last and _letters(text[begin:stop]) < _MIN_LETTERS):
+        here = _letters(text, begin, stop)
+        if not last and (here < _FRAGMENT or _letters(text, stop, end) < _FRAGMENT):
             continue
-        if _letters(text[begin:stop]) >= _MIN_LETTERS:
+        if here >= _MIN_LETTERS:
             yield _Unit(outer if opens else begin, begin, stop, len(text[begin:stop].split()), opens)
         opens = False
         spaces = _SPACES.match(text, stop)
         begin = spaces.end() if spaces else stop
 
 
-def _letters(text: str) -> int:
-    return sum(map(str.isalnum, text[:200]))
+def _letters(text: str, start: int, end: int) -> int:
+    """How many letters and digits stand at the beginning of that stretch."""
+    return sum(map(str.isalnum, text[start : min(end, start + _NEAR)]))
 
 
 def _stops(line: str) -> Iterator[int]:
     """Where sentences end within `line`: offsets just after the stop and what closes with it."""
     for match in _STOP.finditer(line):
-        rest = line[match.end() :].lstrip()
-        if rest and (match.group()[0] in "。！？" or _ends(line[: match.start()], match.group(), rest)):
+        rest = line[match.end() : match.end() + _NEAR].lstrip()
+        before = line[max(0, match.start() - _NEAR) : match.start()]
+        if rest and (match.group()[0] in "。！？" or _ends(before, match.group(), rest)):
             yield match.end()
 
 

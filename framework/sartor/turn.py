@@ -93,6 +93,7 @@ class TurnPath:
         self.seconds: dict[str, float] = {"retrieval": 0.0, "model": 0.0, "tools": 0.0}
         self.began = time.perf_counter()
         self.outcome = Outcome.ANSWERED
+        self.gap = ""
         self.ending = ""
         self.error = ""
 
@@ -197,10 +198,15 @@ class TurnPath:
                 text += said.text
                 calls = said.calls or calls
                 self.usage += said.usage
-                if said.text and not whole and not await self.give(numbers.feed(said.text)):
-                    break
+                if said.text and not whole:
+                    gap, self.gap = self.gap, ""
+                    if not await self.give(gap + numbers.feed(said.text)):
+                        break
         self.seconds["model"] += time.perf_counter() - began
         if calls:
+            if text.strip() and not whole:
+                await self.give(numbers.feed("", final=True).rstrip())
+                self.gap = "\n\n"
             return text, calls
         if quotes is not None:
             text = self.quoted(quotes, text)

@@ -116,7 +116,7 @@ def _check_shape(text: str, path: Path) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        where = f"{path}:{event.start_mark.line + 1}"
+        where = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if getattr(event, "anchor", None) is not None:
             raise SpecError(
                 "anchors and aliases (&, *) are not supported",
@@ -136,8 +136,9 @@ class _Reader:
         self.lines: dict[KeyPath, int] = {}
 
     def value(self, node: yaml.Node, key: KeyPath) -> JSONValue:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        if kind not in {"mapping": ("map",), "sequence": ("seq",)}.get(node.id, _SCALARS):
+        mapping, sequence = isinstance(node, yaml.MappingNode), isinstance(node, yaml.SequenceNode)
+        known = ("map",) if mapping else ("seq",) if sequence else _SCALARS
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in known:
             raise self.error(node, f"the tag {node.tag!r} is not supported")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, key)

@@ -12,7 +12,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
-
 from sartor.hookspecs import hookimpl
 from sartor.plugin import Plugin, PluginSettings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
-from sartor.errors import BusyError, KnowledgeError, NamingError, PluginError
+from sartor.errors import BusyError, KnowledgeError, NamingError, PluginError, StoreError
+from sartor.knowledge import Knowledge
 from sartor.retrieval import Index
-from sartor.values import BotInfo, Chunk
+from sartor.values import BotInfo, Chunk, Turn
 from sartor_plugins.chroma import ChromaPlugin, ChromaSettings
+from sartor_plugins.documents import DocumentsPlugin, DocumentsSettings
 from sartor_plugins.ngrams import NgramsPlugin, NgramsSettings
 
 pytest.importorskip("chromadb")
@@ -252,6 +254,20 @@ async def test_removed_words_leave_the_disk(plugin: ChromaPlugin, tmp_path: Path
     await index.close()
 
 
+async def test_chroma_leaves_no_memory_of_this_process(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    info = bot(tmp_path)
+    index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+    await index.add(chunks(info, *TEXTS))
+    await index.close()
+    (data,) = (info.data / "index/vectors").glob("*/data_level0.bin")
+    data.write_bytes(b"a secret of another tenant" + data.read_bytes()[26:])
+    assert (await index.search("parcel", 1))[0].chunk == "support-Delivery"
+    await index.close()
+    assert not files_with(info.data, b"a secret of another tenant")
+    assert len(await index.ids()) == 4
+    await index.close()
+
+
 async def test_french_accents_and_inflection(plugin: ChromaPlugin, tmp_path: Path) -> None:
     info = bot(tmp_path, language="fr")
     index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
@@ -282,6 +298,68 @@ async def test_a_missing_package_is_named(
         await index.add(chunks(info, *TEXTS))
     assert caught.value.remedy == "pip install 'sartor[knowledge]'"
     await index.close()
+
+
+async def test_faults_get_a_remedy(plugin: ChromaPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = bot(tmp_path)
+    index = plugin.sartor_index(info, None)
+    await index.add(chunks(info, *TEXTS))
+    await index.close()
+    (info.data / "index/support.words.sqlite3").write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(KnowledgeError, match="cannot be used") as caught:
+        await index.search("parcel", 1)
+    assert str(caught.value.remedy).endswith("sartor ingest --rebuild acme/support")
+    await index.close()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    other = bot(tmp_path, "other")
+    monkeypatch.setattr("sartor_plugins.chroma.keywords.Keywords.add", full)
+    index = plugin.sartor_index(other, None)
+    with pytest.raises(StoreError, match="no room left"):
+        await index.add(chunks(other, *TEXTS))
+    await index.close()
+
+    blocked = bot(tmp_path, "blocked")
+    blocked.data.write_text("a file where a folder should be")
+    with pytest.raises(KnowledgeError, match="cannot be opened"):
+        await plugin.sartor_index(blocked, None).search("parcel", 1)
+
+
+async def test_from_files_to_passages(plugin: ChromaPlugin, tmp_path: Path) -> None:
+    from sartor.store import Store
+
+    info = bot(tmp_path)
+    folder = info.directory / "knowledge"
+    folder.mkdir(parents=True)
+    (folder / "shop.md").write_text(
+        "# Shop\n\n## Delivery\n\nParcels arrive in three days.\n\n## Returns\n\nSend it back.\n"
+    )
+    (folder / "prices.csv").write_text("article,price\nBlue lamp,30 euros\n")
+    readers = DocumentsPlugin(DocumentsSettings(), tmp_path).sartor_readers()
+    async with await Store.open(f"sqlite:///{tmp_path}/state.db") as store:
+        index = plugin.sartor_index(info, embeddings())  # type: ignore[arg-type]
+        knowledge = Knowledge(info, store.tenant("acme"), index, readers)
+        report = await knowledge.ingest()
+        assert (report.added, report.skipped, report.chunks) == (("prices.csv", "shop.md"), {}, 3)
+        turn = Turn("t", "c", "acme", "support", "ann", "?")
+        first = (await knowledge.retrieve(turn, "When do parcels arrive?", 2))[0]
+        assert (first.source, first.title, first.text) == (
+            "shop.md",
+            "Shop › Delivery",
+            "Parcels arrive in three days.",
+        )
+        assert (await knowledge.retrieve(turn, "price of the blue lamp", 1))[0].source == "prices.csv#row=2"
+        await index.remove([first.id])
+        report = await knowledge.ingest()
+        assert (report.unchanged, report.mended) == (("prices.csv", "shop.md"), 1)
+        (folder / "prices.csv").unlink()
+        assert (await knowledge.ingest()).removed == ("prices.csv",)
+        assert await knowledge.rebuild() == 2
+        await knowledge.erase()
+        assert await knowledge.retrieve(turn, "When do parcels arrive?", 2) == []
+        await knowledge.close()
 
 
 def test_settings() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
 from sartor.errors import KnowledgeError
 from sartor.retrieval import Document, Reader, Section
 from sartor.text import sentences

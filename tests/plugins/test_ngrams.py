@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from sartor_plugins.ngrams import NgramsPlugin, NgramsSettings
 
 if TYPE_CHECKING:

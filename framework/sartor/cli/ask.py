@@ -40,7 +40,7 @@ async def command(
 
         for use in reply.tools:
             console.print(tool_line(use))
-        console.print(reply.text, markup=False)
+        console.print(reply.text, markup=False, soft_wrap=True)
         for line in citations(reply):
             console.print(line)
         console.print(footer(reply))

@@ -62,7 +62,8 @@ def _installation(root: Path) -> Iterator[Finding]:
             yield "ok", package, version(package)
         except PackageNotFoundError:
             yield "warn", package, f"not installed ({remedy})"
-    free = shutil.disk_usage(root).free / 1024**3
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free / 1024**3
     yield ("ok" if free > 1 else "warn"), "disk", f"{free:.1f} GiB free"
 
 

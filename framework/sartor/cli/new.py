@@ -37,10 +37,10 @@ def command(
     check_name("tenant", tenant)
     template = find_template(reference, root)
     name = check_name("bot", bot or template.spec.name)
-    values = _values(template, given, ask=not yes)
-    check_values(template, values)
     if (root / "tenants" / tenant / name).exists():
         raise UsageError(f"the bot {tenant}/{name} exists", remedy="Choose another name with --bot.")
+    values = _values(template, given, ask=not yes)
+    check_values(template, values)
     if make_project(root):
         click.echo(f"made the project {root / 'sartor.yaml'}")
     made = make_bot(root, tenant, name, template, values)

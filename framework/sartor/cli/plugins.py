@@ -22,6 +22,7 @@ __all__ = ["command"]
 @project_option
 def command(name: str | None, project: Path | None) -> None:
     """List the plugins in reach (none of them is loaded for that), or describe the plugin NAME."""
+    from rich.markup import escape
     from rich.table import Table
 
     from sartor.cli.render import console
@@ -34,7 +35,7 @@ def command(name: str | None, project: Path | None) -> None:
     for heading in ("plugin", "from"):
         table.add_column(heading)
     for known in sorted(catalog.known.values(), key=lambda known: known.name):
-        table.add_row(f"[cyan]{known.name}[/]", known.source)
+        table.add_row(f"[cyan]{known.name}[/]", escape(known.source))
     console.print(table)
     console.print("[dim]sartor plugins NAME shows hooks and settings.[/]")
     return None

@@ -14,7 +14,7 @@ from sartor.values import Outcome, Reply, ToolUse
 
 __all__ = ["citations", "console", "footer", "tool_line", "why"]
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 _MARKS = {
     Outcome.ANSWERED: ("answered", "green"),
@@ -73,7 +73,7 @@ def why(reply: Reply) -> RenderableType:
         passages.add_row(
             f"[{number}]",
             f"{passage.score:.2f}  {told}",
-            passage.source,
+            escape(passage.source),
             escape(passage.title),
             escape(passage.text[:160]),
         )
@@ -85,7 +85,8 @@ def why(reply: Reply) -> RenderableType:
         for heading in ("policy", "stage", "verdict", "reason", "about"):
             verdicts.add_column(heading)
         for verdict in reply.verdicts:
-            verdicts.add_row(verdict.policy, verdict.stage, verdict.kind, escape(verdict.reason), verdict.subject)
+            about = (verdict.policy, verdict.stage, verdict.kind, verdict.reason, verdict.subject)
+            verdicts.add_row(*map(escape, about))
         parts.append(verdicts)
     times = " · ".join(f"{phase.replace('_', ' ')} {seconds:.3f} s" for phase, seconds in reply.seconds.items())
     parts.append(Text(f"{reply.turn.tenant}/{reply.turn.bot} · model {reply.model} · turn {reply.turn.id}", "dim"))

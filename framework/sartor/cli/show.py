@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sartor.cli.options import find_project, project_option
+from sartor.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -53,7 +54,7 @@ def _lines(
     effective: EffectiveBot, data: dict[str, JSONValue], key: KeyPath, root: str, *, everything: bool
 ) -> Iterator[Text]:
     for name, value in data.items():
-        yield from _entry(effective, f"{name}: ", value, (*key, name), root, everything=everything)
+        yield from _entry(effective, f"{_scalar(name)}: ", value, (*key, name), root, everything=everything)
 
 
 def _entry(
@@ -74,8 +75,20 @@ def _entry(
         for at, item in enumerate(value):
             yield from _entry(effective, "- ", item, (*key, at), root, everything=everything)
     else:
-        text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-        yield Text.assemble(indent, (head, "cyan"), text, "  ", _origin(effective, key, root))
+        yield Text.assemble(indent, (head, "cyan"), _scalar(value), "  ", _origin(effective, key, root))
+
+
+def _scalar(value: JSONValue) -> str:
+    """A value on one line of YAML: a text as it is where that reads the same, in quotes elsewhere."""
+    from sartor.yamlfile import parse_yaml
+
+    if isinstance(value, str):
+        try:
+            if parse_yaml(f"k: {value}", Path()).data == {"k": value}:
+                return value
+        except SpecError:
+            pass
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _below(effective: EffectiveBot, key: KeyPath) -> bool:

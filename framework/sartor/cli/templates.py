@@ -15,6 +15,7 @@ __all__ = ["command"]
 @project_option
 def command(project: Path | None) -> None:
     """List the templates with the values that they ask for."""
+    from rich.markup import escape
     from rich.table import Table
 
     from sartor.cli.render import console
@@ -27,7 +28,10 @@ def command(project: Path | None) -> None:
         spec = template.spec
         values = [f"[bold]{name}[/]" if value.default is None else name for name, value in spec.values.items()]
         table.add_row(
-            f"[cyan]{template.reference}[/]", spec.version, f"{spec.title}: {spec.description}", ", ".join(values)
+            f"[cyan]{template.reference}[/]",
+            spec.version,
+            escape(f"{spec.title}: {spec.description}"),
+            ", ".join(values),
         )
     console.print(table)
     console.print("[dim]Values in bold must be given.[/]")

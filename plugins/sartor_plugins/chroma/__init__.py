@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 from sartor.hookspecs import hookimpl
 from sartor.plugin import Plugin
+
 from sartor_plugins.chroma.folders import TenantFolders
 from sartor_plugins.chroma.index import ChromaIndex
 from sartor_plugins.chroma.settings import ChromaSettings
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
-
     from sartor.plugin import PluginSettings
     from sartor.retrieval import Index
     from sartor.values import BotInfo

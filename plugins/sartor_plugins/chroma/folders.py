@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sartor.errors import BusyError, PluginError
+
 from sartor_plugins.chroma.keywords import Keywords
+from sartor_plugins.chroma.vectors import scrub
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -51,6 +53,7 @@ class TenantFolder:
     def client(self) -> ClientAPI:
         """The tenant's Chroma database, opened when it is first asked for."""
         if self._client is None:
+            scrub(self.path / "vectors")  # after a crash
             self._client = _client(self.path / "vectors")
         return self._client
 
@@ -63,6 +66,7 @@ class TenantFolder:
             if self._client is not None:
                 self._client.close()  # type: ignore[attr-defined]
                 self._client = None
+                scrub(self.path / "vectors")
         finally:
             self._lock.release()
 
@@ -116,7 +120,8 @@ def _locked(path: Path) -> BaseFileLock:
     except ImportError as exc:
         raise _missing("filelock") from exc
 
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(exist_ok=True, mode=0o700)
     os.chmod(path, 0o700)
     lock = FileLock(path / "lock", thread_local=False)
     try:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sartor.names import check_name
 from sartor.values import Hit
+
+from sartor_plugins.chroma.faults import translated
 from sartor_plugins.chroma.vectors import Vectors
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
-
     from sartor.values import BotInfo, Chunk
+
     from sartor_plugins.chroma.folders import TenantFolder, TenantFolders
     from sartor_plugins.chroma.settings import ChromaSettings
 
@@ -124,10 +126,10 @@ class ChromaIndex:
         return Vectors(folder.client, self._bot, self._model)
 
     async def _run(self, work: Callable[[TenantFolder], _T]) -> _T:
-        """`work` in a thread, alone in the tenant's folder."""
+        """`work` in a thread, alone in the tenant's folder. Raises `SartorError` only, for what is not a bug."""
 
         def alone() -> _T:
-            with self._folders.use(self._path) as folder:
+            with translated(self._path, self._bot.id), self._folders.use(self._path) as folder:
                 return work(folder)
 
         async with self._turn:

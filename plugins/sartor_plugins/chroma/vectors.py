@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sartor.errors import KnowledgeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
-
     from sartor.values import BotInfo, Chunk
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "scrub"]
 
 _BATCH = 1000
+
+_HEADER = struct.Struct("<iQQQQ")
+"""How the file of a graph's header begins: version, offset, room, elements, and bytes of an element."""
 
 
 class Vectors:
@@ -97,3 +102,24 @@ class Vectors:
                 f"{known.get('width')}, and not with {self._model} of width {width}",
                 remedy=f"Make it anew: sartor ingest --rebuild {self._bot.id}",
             )
+
+
+def scrub(path: Path) -> None:
+    """Overwrite with zeros what Chroma has written of this process's memory, in its database at `path`.
+
+    Chroma 1.5 saves the room that its vector graph keeps for further elements as it got it from malloc, so
+    that text of other tenants can end up in a file. To be called while the database is closed.
+    """
+    for header in path.glob("*/header.bin"):
+        data = header.with_name("data_level0.bin")
+        head = header.read_bytes()[: _HEADER.size]
+        if len(head) < _HEADER.size or not data.exists():
+            continue
+        version, _, _, count, size = _HEADER.unpack(head)
+        if version != 1:
+            continue
+        with data.open("r+b") as file:
+            file.seek(count * size)
+            rest = len(file.read().rstrip(b"\0"))
+            file.seek(count * size)
+            file.write(bytes(rest))

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
-
 from sartor.errors import KnowledgeError
 from sartor.hookspecs import hookimpl
 from sartor.plugin import Plugin, PluginSettings
+
 from sartor_plugins.documents.markdown import read_markdown
 from sartor_plugins.documents.office import read_docx
 from sartor_plugins.documents.pdf import read_pdf

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from markdown_it.token import Token
-
     from sartor.retrieval import Document
 
 __all__ = ["read_markdown"]
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
-_TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
 
 
 def read_markdown(path: Path) -> Document:

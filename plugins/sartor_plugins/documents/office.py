@@ -7,13 +7,13 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from sartor.errors import KnowledgeError
+
 from sartor_plugins.documents.outline import Outline, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from docx.text.paragraph import Paragraph
-
     from sartor.retrieval import Document
 
 __all__ = ["read_docx"]

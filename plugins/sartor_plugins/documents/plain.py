@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sartor.errors import KnowledgeError
 from sartor.retrieval import Document, Section
+
 from sartor_plugins.documents.outline import one_line, row_line
 
 if TYPE_CHECKING:

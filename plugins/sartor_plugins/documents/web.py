@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from selectolax.lexbor import LexborNode
-
     from sartor.retrieval import Document
+    from selectolax.lexbor import LexborNode
 
 __all__ = ["read_html"]
 
