@@ -67,7 +67,8 @@ async def cold_bots(tenants: int) -> None:
         async with sartor.open(folder) as bots:
             await bots.start("company-0/support")  # the model, and the modules that the first bot imports
             await _search(bots, 0)
-            build, search = [], []
+            build: list[float] = []
+            search: list[float] = []
             for number in range(1, tenants + 1):
                 began = time.perf_counter()
                 bots[f"company-{number}/support"]
@@ -78,9 +79,9 @@ async def cold_bots(tenants: int) -> None:
     finally:
         shutil.rmtree(folder)
     print(f"\n{'cold tenants: ' + str(tenants):<34}{'p50 ms':>12}{'p95 ms':>12}{'goal':>8}")
-    for name, values, goal in (("bot ready", build, "≤ 20"), ("its first search, index opened", search, "")):
-        p95 = sorted(values)[int(len(values) * 0.95) - 1]
-        print(f"{name:<34}{statistics.median(values):>12.1f}{p95:>12.1f}{goal:>8}")
+    for name, millis, goal in (("bot ready", build, "≤ 20"), ("its first search, index opened", search, "")):
+        p95 = sorted(millis)[int(len(millis) * 0.95) - 1]
+        print(f"{name:<34}{statistics.median(millis):>12.1f}{p95:>12.1f}{goal:>8}")
 
 
 async def _search(bots: sartor.Bots, number: int) -> None:

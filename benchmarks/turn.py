@@ -60,7 +60,7 @@ async def run(turns: int) -> None:
         shutil.rmtree(folder)
 
 
-PLUGIN = '''
+PLUGIN = """
 from sartor import Plugin, hookimpl
 from sartor.testing import ScriptedModel
 
@@ -68,7 +68,7 @@ class Scripted(Plugin):
     @hookimpl
     def sartor_model(self):
         return ScriptedModel(script=["I could not find that in our documents."] * 100_000, piece=16)
-'''
+"""
 
 
 async def measure(bots: sartor.Bots, folder: Path, turns: int) -> None:

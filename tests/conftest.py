@@ -60,8 +60,8 @@ class MemoryIndex:
         for id in ids:
             self.chunks.pop(id, None)
 
-    async def search(self, query, limit, audience=""):
-        asked = set(query.lower().replace("?", "").split())
+    async def search(self, query, limit, audience="", *, before=""):
+        asked = set(f"{before} {query}".lower().replace("?", "").split())
         hits = []
         for chunk in self.chunks.values():
             shared = asked & set((chunk.title + " " + chunk.text).lower().replace(".", "").split())

@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sartor.grounding import CitationFilter, cited, overlap, quotable, unsupported
+from sartor.grounding import CitationFilter, cited, quotable, unsupported
 from sartor.values import Passage
+from sartor.words import overlap
 
 
 def passage(number: int, text: str, title: str = "T") -> Passage:

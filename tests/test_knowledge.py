@@ -67,7 +67,7 @@ class MemoryIndex:
         for id_ in ids:
             self.held.pop(id_, None)
 
-    async def search(self, query: str, limit: int, audience: str = "") -> Sequence[Hit]:
+    async def search(self, query: str, limit: int, audience: str = "", *, before: str = "") -> Sequence[Hit]:
         found = [chunk for chunk in self.held.values() if query in chunk.text]
         return [Hit(chunk.id, 0.5) for chunk in found[:limit]]
 

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Mini", "Shape", "rotate"]
+__all__ = ["MEANING", "OUTPUT", "Mini", "Shape", "rotate"]
 
 CONSTANT = -1  # the one embedding dimension that holds the same value for every token
+MEANING = 64  # dimensions of a token's vector that tell its neighbourhood; as many more tell its spelling
+OUTPUT = 0.05  # the first gain of the last norm: embeddings have size one, logits must not be huge
 
 
 @dataclass(frozen=True)
@@ -125,35 +127,43 @@ class Mini(nn.Module):
     # -- first weights ------------------------------------------------------------------------
 
     def _initialise(self, token_vectors: Tensor | None) -> None:
-        """Random weights, and four circuits: look back, copy what followed, look at equals, rest free."""
+        """Random weights, and some circuits: look back, copy what followed, look at equals, look nearby.
+
+        The stream holds, in this order: the token's content, the token before, the second before, a constant.
+        """
         s = self.shape
         n = s.head_width
-        self.content = s.width - 1 - n  # the dimensions after these receive the token before
+        self.before = s.width - 1 - n - n // 2
+        self.second = self.before + n
         with torch.no_grad():
-            self.embed.weight.normal_(0, 0.05)
+            self.norm.weight.fill_(OUTPUT)
+            self.embed.weight.normal_()
             if token_vectors is not None:  # distributional vectors in the first dimensions
                 k = token_vectors.shape[1]
                 self.embed.weight[:, :k] = 0.5 * self.embed.weight[:, :k] + token_vectors
-            self.embed.weight[:, self.content :] = 0
-            self.embed.weight[:, CONSTANT] = 0.3
+            self.embed.weight[:, self.before :] = 0
+            self.embed.weight[:, CONSTANT] = 6.0
             for block in self.blocks:
                 for w in (block.q, block.k, block.v, block.gate, block.up):
                     w.weight.normal_(0, s.width**-0.5)
                 for w in (block.o, block.down):  # small beside the embeddings, or they would drown
-                    w.weight.normal_(0, 0.05 * (w.in_features * 2 * s.layers) ** -0.5)
+                    w.weight.normal_(0, 0.3 * (w.in_features * 2 * s.layers) ** -0.5)
+            self.projection = torch.zeros(n, s.width)
+            self.projection[:, : self.before] = torch.randn(n, self.before) * self.before**-0.5
             self._look_back(0, 0, 1)
             self._look_back(0, 1, 2)
-            self._carry(0, 0)
+            self._carry(0, 0, self.before, n)
+            self._carry(0, 1, self.second, n // 2)
             for layer in (1, 2):
                 self._copy_follower(layer, 0)
             fast = [i for i in range(n) if i not in self._slow()]
-            for w in (self.blocks[-2].q, self.blocks[-2].k):  # the head that points to the sentence to quote
+            for w in (self.blocks[-2].q, self.blocks[-2].k):  # the head that points to the text to copy
                 w.weight[fast] *= 0.1
             for layer, head in ((1, 3), (2, 3), (3, 2), (3, 3)):
                 self._look_nearby(layer, head)
-            spelling = slice(96, 160)
+            spelling = slice(MEANING, MEANING + 64)
             for layer, head, part in ((0, 2, None), (1, 1, None), (1, 2, spelling), (2, 1, None), (2, 2, spelling)):
-                self._look_at_equals(layer, head, part or slice(0, self.content))
+                self._look_at_equals(layer, head, part or slice(0, self.before))
 
     def _rows(self, head: int) -> slice:
         n = self.shape.head_width
@@ -174,7 +184,7 @@ class Mini(nn.Module):
             block.q.weight[at, CONSTANT] = 1.4 * math.cos(-back * theta)
             block.q.weight[at + 1, CONSTANT] = 1.4 * math.sin(-back * theta)
 
-    def _look_nearby(self, layer: int, head: int, strength: float = 0.7) -> None:
+    def _look_nearby(self, layer: int, head: int, strength: float = 0.9) -> None:
         """Make `head` attend to the last twenty tokens or so, with room for what it learns to seek there."""
         block, rows = self.blocks[layer], self._rows(head)
         keys, queries = block.k.weight[rows], block.q.weight[rows]
@@ -186,27 +196,33 @@ class Mini(nn.Module):
             if i in near:
                 keys[2 * i, CONSTANT] = queries[2 * i, CONSTANT] = strength
 
-    def _carry(self, layer: int, head: int) -> None:
-        """Make `head` write what it reads, seen through one projection, into the reserved dimensions."""
-        block, rows, n = self.blocks[layer], self._rows(head), self.shape.head_width
-        self.projection = torch.zeros(n, self.shape.width)
-        self.projection[:, : self.content] = torch.randn(n, self.content) * self.content**-0.5
+    def _carry(self, layer: int, head: int, to: int, size: int) -> None:
+        """Make `head` write what it reads, seen through the projection, into `size` dimensions from `to`."""
+        block, rows = self.blocks[layer], self._rows(head)
         block.v.weight[rows] = self.projection
         block.o.weight[:, rows] = 0
-        block.o.weight[self.content : self.content + n, rows] = 0.075 * torch.eye(n)
+        for i in range(size):
+            block.o.weight[to + i, rows.start + i] = 1.5
 
     def _copy_follower(self, layer: int, head: int) -> None:
-        """Make `head` look for places before which the present token stands, and bring their token."""
+        """Make `head` look for places before which the present two tokens stand, and bring their token."""
         block, rows, n = self.blocks[layer], self._rows(head), self.shape.head_width
         block.q.weight[rows] = 0
         block.k.weight[rows] = 0
-        for place in self._slow():
-            block.q.weight[rows.start + place] = 1.3 * self.projection[place]
-            block.k.weight[rows.start + place, self.content + place] = 1.3
+        slow = self._slow()
+        for i, place in enumerate(slow):
+            q, k = block.q.weight[rows.start + place], block.k.weight[rows.start + place]
+            if i < len(slow) * 5 // 8:  # the present token, and the one before the key
+                q.copy_(1.4 * self.projection[i])
+                k[self.before + i] = 1.4
+            else:  # the token before, and the second before the key
+                i -= len(slow) * 5 // 8
+                q[self.before + i] = 1.4
+                k[self.second + i] = 1.4
         seen = torch.zeros(n, self.shape.width)
-        seen[:, : self.content] = torch.linalg.qr(torch.randn(self.content, n))[0].T
+        seen[:, : self.before] = torch.linalg.qr(torch.randn(self.before, n))[0].T
         block.v.weight[rows] = seen
-        block.o.weight[:, rows] = 0.15 * seen.T
+        block.o.weight[:, rows] = 3.0 * seen.T
 
     def _look_at_equals(self, layer: int, head: int, part: slice) -> None:
         """Make `head` attend to tokens like its own: query = key, in the slow rotary pairs."""

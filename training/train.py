@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.batches import FIRST, Batch, Feed
-from training.model import Mini, Shape, rotate
+from training.model import OUTPUT, Mini, Shape, rotate
 
 __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 
@@ -52,7 +52,7 @@ class Aids(nn.Module):
         unit = F.cross_entropy(scores[rows], batch.gold[rows])
         hits = (scores[rows].argmax(1) == batch.gold[rows]).float().mean()
         logits = F.linear(self.first(sought[batch.start_at]), model.embed.weight)
-        return match, unit, F.cross_entropy(logits * 4, batch.start), hits
+        return match, unit, F.cross_entropy(logits * 4 * OUTPUT, batch.start), hits
 
 
 def pointing(model: Mini, stream: Tensor, batch: Batch) -> Tensor:
@@ -89,10 +89,10 @@ def copy_batch(vocab: int, rows: int = 40, length: int = 160) -> tuple[Tensor, T
 def optimisers(model: Mini, aids: Aids, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
     inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n] + list(aids.parameters())
+    rest = [p for p in model.parameters() if p.ndim != 2] + list(aids.parameters())
     return [
         torch.optim.Muon(inner, lr=lr, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4),
-        torch.optim.AdamW(rest, lr=lr * 0.4, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW([{"params": rest, "lr": lr * 0.4}, {"params": [model.embed.weight], "lr": lr * 1.5}], betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -125,6 +125,7 @@ def train(
     torch.set_num_threads(2)
     torch._dynamo.config.recompile_limit = 64
     vectors = torch.load(work / "vectors.pt", weights_only=True)
+    vectors = torch.cat([vectors[:, :64], vectors[:, 96:]], 1) / 0.05
     model = Mini(Shape(vocab=vectors.shape[0]), vectors)
     if start:
         model.load_state_dict(load(start)[0].state_dict())
@@ -165,6 +166,8 @@ def train(
             loss = words + 0.1 * match + 0.3 * unit + 0.1 * first + 0.3 * point
             chosen = weight == FIRST
             right = (logits[chosen].argmax(-1) == target[chosen]).float()
+            rest = weight == 1.0
+            now_mean["copied"] = (logits[rest].argmax(-1) == target[rest]).float().mean().item()
             for kind, hit in zip(batch.kinds, right.tolist(), strict=True):
                 now_mean.setdefault(kind, []).append(hit)
             now_mean = {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in now_mean.items()}

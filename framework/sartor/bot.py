@@ -103,9 +103,9 @@ class Bot:
 
     def as_runnable(self) -> Runnable[object, AIMessage]:
         """This bot as a LangChain `Runnable`."""
-        from sartor.langchain import as_runnable
+        from sartor.runnable import BotRunnable
 
-        return as_runnable(self)
+        return BotRunnable(self.reply, self.info.id)
 
     async def close(self) -> None:
         """Stop the turns that run; each is committed with what had been released."""

@@ -229,6 +229,8 @@ def _policies(plugins: PluginSet, info: BotInfo) -> Sequence[Policy]:
     for plugin, given in plugins.collect("sartor_policies", bot=info):
         if not isinstance(given, Policy):
             raise PluginError(f"plugin {plugin.name!r}: sartor_policies gave a {type(given).__name__}, not a Policy")
+        if given.window is not None and given.window < 0:
+            raise PluginError(f"plugin {plugin.name!r}: the window of {type(given).__name__} is below 0")
         given.name = given.name or plugin.name
         policies.append(given)
     return policies

@@ -10,12 +10,10 @@
     │   ├── PluginError         a plugin that is unknown, fails to load or implements a hook wrongly
     │   └── KnowledgeError      a document or an index that cannot be used
     └── RunError                something failed while working: the command line exits with 1
-        ├── ModelError          a model that is missing, broken, out of reach or failed in the middle
-        ├── StoreError          the state database: unreachable, locked, full, of a later version
-        ├── BusyError           a directory or a resource that another process holds
-        └── TurnError           a turn that could not be finished
-            ├── TurnTimeout     its deadline passed
-            └── TurnCancelled   its caller went away
+        ├── ModelError          a model that is missing, broken, out of reach or failed in the middle (exits with 2)
+        ├── StoreError          the state database: unreachable, locked, full, of a later version (exits with 2)
+        ├── DiskError           a file or folder that cannot be written: full disk, no permission (exits with 2)
+        └── BusyError           a directory or a resource that another process holds (exits with 2)
 
 A refusal by a policy is no error but an outcome of the turn: see `sartor.policy.Verdict`.
 """
@@ -24,6 +22,7 @@ from __future__ import annotations
 
 __all__ = [
     "BusyError",
+    "DiskError",
     "KnowledgeError",
     "ModelError",
     "NamingError",
@@ -33,9 +32,6 @@ __all__ = [
     "SpecError",
     "StoreError",
     "TemplateError",
-    "TurnCancelled",
-    "TurnError",
-    "TurnTimeout",
     "UsageError",
 ]
 
@@ -74,7 +70,7 @@ class TemplateError(UsageError):
     """A template that is unknown, broken, or was given a wrong or missing value."""
 
 
-class NamingError(UsageError):
+class NamingError(UsageError, KeyError):
     """A name of a tenant, bot, user or conversation that cannot be one, or that nobody has."""
 
 
@@ -93,22 +89,22 @@ class RunError(SartorError):
 class ModelError(RunError):
     """A model that is missing, broken or out of reach, or that failed in the middle of a turn."""
 
+    exit_code = 2
+
 
 class StoreError(RunError):
     """The state database cannot be reached, is locked, is full, or was written by a later version."""
+
+    exit_code = 2
+
+
+class DiskError(RunError):
+    """A file or a folder that cannot be written: the disk is full, or permission is missing."""
+
+    exit_code = 2
 
 
 class BusyError(RunError):
     """A directory or another resource that a different process holds."""
 
-
-class TurnError(RunError):
-    """A turn that could not be finished."""
-
-
-class TurnTimeout(TurnError):
-    """The deadline of the turn passed."""
-
-
-class TurnCancelled(TurnError):
-    """The caller of the turn went away."""
+    exit_code = 2

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sartor.text import sentences
 from sartor.values import Choices, Citation, Passage
+from sartor.words import overlap
 
-__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "overlap", "quotable", "unsupported"]
+__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "quotable", "unsupported"]
 
 _PRIOR_SCALE = 6.0
 """Natural-log weight between a sentence that shares every informative word with the question and one that
@@ -89,153 +89,6 @@ def quotable(
     texts = tuple(text for text, _, _ in kept) + tuple(own)
     choices = Choices(texts, (*weights, *(1.0 for _ in own)), quotes=len(kept), at_most=at_most)
     return Quotable(choices, tuple(citation for _, citation, _ in kept), own[-1] if own else "")
-
-
-def overlap(question: str, texts: Sequence[str]) -> list[float]:
-    """How much of the question's informative words each text has, from 0 to 1.
-
-    Words are compared by their stems, accents folded; a word that many of the texts have counts less.
-    """
-    asked = set(_stems(question))
-    have = [set(_stems(text)) for text in texts]
-    document_frequency = Counter(stem for stems in have for stem in stems)
-    weight = {stem: math.log(1 + (len(texts) + 1) / (document_frequency[stem] + 0.5)) for stem in asked}
-    total = sum(weight.values())
-    if not total:
-        return [0.0 for _ in texts]
-    return [sum(weight[stem] for stem in asked & stems) / total for stems in have]
-
-
-_WORD = re.compile(r"\w+")
-_COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "could",
-        "do",
-        "does",
-        "for",
-        "from",
-        "get",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "shall",
-        "should",
-        "tell",
-        "that",
-        "the",
-        "their",
-        "there",
-        "they",
-        "this",
-        "to",
-        "us",
-        "was",
-        "we",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "au",
-        "aux",
-        "avec",
-        "ce",
-        "ces",
-        "comment",
-        "dans",
-        "de",
-        "des",
-        "du",
-        "elle",
-        "est",
-        "et",
-        "il",
-        "ils",
-        "je",
-        "la",
-        "le",
-        "les",
-        "leur",
-        "lui",
-        "ma",
-        "mes",
-        "mon",
-        "ne",
-        "nous",
-        "ou",
-        "où",
-        "par",
-        "pas",
-        "peut",
-        "peux",
-        "pour",
-        "puis",
-        "quand",
-        "que",
-        "quel",
-        "quelle",
-        "quels",
-        "quelles",
-        "qui",
-        "sa",
-        "se",
-        "ses",
-        "son",
-        "sont",
-        "sur",
-        "ta",
-        "tes",
-        "ton",
-        "un",
-        "une",
-        "vos",
-        "votre",
-        "vous",
-        "y",
-    ]
-)
-
-
-def _stems(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in folded if not unicodedata.combining(c))
-    return [_stem(word) for word in _WORD.findall(plain) if word not in _COMMON]
-
-
-def _stem(word: str) -> str:
-    """A word cut to five letters, or fewer when an ending is taken off; numbers and codes stay whole."""
-    if any(c.isdigit() for c in word):
-        return word
-    for ending in ("ing", "ies", "es", "ed", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
-    return word[:5].rstrip("ey") or word
 
 
 _CITATION = re.compile(r" ?\[(\d{1,3})\]")

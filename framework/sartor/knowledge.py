@@ -149,7 +149,7 @@ class Knowledge:
             raise KnowledgeError(f"A turn of {turn.tenant}/{turn.bot} cannot search the documents of {self.bot.id}")
         if limit < 1 or not query.strip():
             return []
-        hits = await self._index.search(query, limit, turn.audience)
+        hits = await self._index.search(query, limit, turn.audience, before=turn.before)
         found = await self._store.chunks(self.bot.bot, [hit.chunk for hit in hits])
         passages = []
         for hit in hits[:limit]:

@@ -1,12 +1,12 @@
 """LangChain at the rim: its messages, models, tools and retrievers turned into ours and back.
 
-This is the only module of the core that knows LangChain's types, and the core imports it when the first model
-is called, never earlier: `langchain_core` costs half a second.
+Only this module and `sartor.runnable` know LangChain's types, and the core imports them when the first model is
+called, never earlier: `langchain_core` costs half a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -32,9 +32,7 @@ from sartor.values import NO_USAGE, Choices, JSONValue, Message, Passage, ToolCa
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from sartor.bot import Bot
-
-__all__ = ["RetrieverAdapter", "Said", "as_runnable", "as_tool", "say", "to_messages"]
+__all__ = ["RetrieverAdapter", "Said", "as_tool", "say", "to_messages"]
 
 _SILENT: RunnableConfig = {"callbacks": []}
 """Without it, the callbacks of a host's chain around the bot would be handed on to model, tools and retrievers."""
@@ -163,7 +161,7 @@ class RetrieverAdapter:
 
     async def retrieve(self, turn: Turn, query: str, limit: int) -> Sequence[Passage]:
         with _untraced():
-            documents = await self._given.ainvoke(query, _SILENT)
+            documents = await self._given.ainvoke(f"{turn.before} {query}".strip(), _SILENT)
         return [
             Passage(
                 id=document.id or f"{self._name}:{at}",
@@ -175,54 +173,3 @@ class RetrieverAdapter:
             )
             for at, document in enumerate(documents[:limit])
         ]
-
-
-def as_runnable(bot: Bot) -> Runnable[object, AIMessage]:
-    """`bot` as a LangChain runnable: takes a text, or ``{"text": …, "user": …, "conversation": …}``, and gives an
-    `AIMessage` whose `response_metadata` has citations, outcome, conversation and usage."""
-    return _BotRunnable(bot)
-
-
-class _BotRunnable(Runnable[object, AIMessage]):
-    """A bot as a step that no tracer sees into; what a host's own chain hands to its own tracer is up to the host."""
-
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
-        self.name = f"sartor:{bot.info.id}"
-
-    def invoke(self, input: object, config: RunnableConfig | None = None, **kwargs: object) -> AIMessage:
-        raise TypeError("a bot answers in an event loop: use ainvoke, astream or abatch")
-
-    async def ainvoke(self, input: object, config: RunnableConfig | None = None, **kwargs: object) -> AIMessage:
-        options: Mapping[str, object] = input if isinstance(input, Mapping) else {"text": _text(input)}
-        unknown = set(options) - {"text", "user", "conversation", "audience", "language"}
-        if unknown or not isinstance(options.get("text"), str):
-            raise TypeError(
-                f"a bot takes a text or a mapping with `text`; not understood: {sorted(unknown) or input!r}"
-            )
-        reply = await self._bot.reply(**options)  # type: ignore[arg-type]
-        return AIMessage(
-            reply.text,
-            response_metadata={
-                "turn": reply.turn.id,
-                "conversation": reply.turn.conversation,
-                "outcome": reply.outcome.value,
-                "citations": [
-                    {"number": c.number, "source": c.source, "title": c.title, "quote": c.quote}
-                    for c in reply.citations
-                ],
-            },
-            usage_metadata={
-                "input_tokens": reply.usage.prompt,
-                "output_tokens": reply.usage.generated,
-                "total_tokens": reply.usage.prompt + reply.usage.generated,
-            },
-        )
-
-
-def _text(given: object) -> object:
-    if isinstance(given, BaseMessage):
-        return given.text
-    if isinstance(given, list) and given and isinstance(given[-1], BaseMessage):
-        return given[-1].text
-    return given

@@ -32,9 +32,9 @@ def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -
 
 
 def untrusted_arguments(origins: ArgumentOrigins) -> list[str]:
-    """The arguments whose value stands in a document or a tool result, and in nothing that the user, the
-    tenant or the operator wrote."""
-    return [name for name, where in origins.items() if where & _DATA and not where - _DATA - {Origin.MODEL}]
+    """The arguments whose value was found, and in nothing that the user, the tenant or the operator wrote: it is
+    from a document, from a tool result, or from an earlier reply, which may have quoted one."""
+    return [name for name, where in origins.items() if where and not where - _DATA - {Origin.MODEL}]
 
 
 def _holds(part: Part, value: str) -> bool:

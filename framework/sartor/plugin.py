@@ -32,7 +32,7 @@ class Plugin:
     """The name under which it was loaded; set by the loader."""
 
     def __init__(self, settings: PluginSettings, directory: Path) -> None:
-        """`settings` is an instance of `Settings`; relative paths in it count from `directory`, the folder of
-        the YAML file that names the plugin."""
+        """`settings` is an instance of `Settings`; relative paths in it count from `directory`: the project's
+        folder for what `sartor.yaml` names, the bot's folder for a bot's plugin, whichever layer names it."""
         self.settings = settings
         self.directory = directory

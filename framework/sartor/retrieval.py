@@ -20,7 +20,9 @@ class Retriever(Protocol):
     """A source of passages for a turn."""
 
     async def retrieve(self, turn: Turn, query: str, limit: int) -> Sequence[Passage]:
-        """At most `limit` passages of `turn.tenant` for `query`, the best first, scores between 0 and 1."""
+        """At most `limit` passages of `turn.tenant` for `query`, the best first, scores between 0 and 1.
+
+        `turn.before` has what was said just before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,10 @@ class Index(Protocol):
     async def remove(self, ids: Sequence[str]) -> None:
         """Remove chunks by id; unknown ids are no error."""
 
-    async def search(self, query: str, limit: int, audience: str = "") -> Sequence[Hit]:
-        """At most `limit` hits, the best first, among chunks for everybody and for `audience`."""
+    async def search(self, query: str, limit: int, audience: str = "", *, before: str = "") -> Sequence[Hit]:
+        """At most `limit` hits, the best first, among chunks for everybody and for `audience`.
+
+        `before` is what was said before the query; hits for both together count somewhat less."""
 
     async def ids(self) -> frozenset[str]:
         """The ids of all chunks it holds, to compare with the state database."""

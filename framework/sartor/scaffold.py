@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from sartor.errors import RunError, UsageError
+from sartor.errors import DiskError, UsageError
 from sartor.names import check_name
 from sartor.templates import Template, check_values
 from sartor.values import JSONValue
@@ -150,6 +150,6 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
+        raise DiskError(
             f"cannot be written: {error.strerror or error}", where=str(path), remedy="Nothing was left half-written."
         ) from error

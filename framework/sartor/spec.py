@@ -9,7 +9,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
 
 from sartor.errors import SpecError
 from sartor.layers import Merged
@@ -69,7 +77,15 @@ class Replies(Spec):
         "en": "Sorry, something went wrong. Please try again later.",
         "fr": "Désolé, une erreur s'est produite. Veuillez réessayer plus tard.",
     }
-    """What it says when the model or a policy fails."""
+    """What it says when the model fails, or the turn takes too long."""
+
+    @field_validator("unknown", "blocked", "failed")
+    @classmethod
+    def _something(cls, value: Text) -> Text:
+        texts = [value] if isinstance(value, str) else list(value.values())
+        if not texts or not all(text.strip() for text in texts):
+            raise ValueError("the bot must have something to say here")
+        return value
 
 
 class Grounding(Spec):

@@ -107,7 +107,7 @@ def check_values(
         elif question.default is None:
             faults[name] = f"{name!r} is missing: {question.ask}"
         else:
-            values[name] = question.default
+            values[name] = parse_value(name, question, question.default)
     if faults:
         raise TemplateError(
             "; ".join(faults.values()),

@@ -30,7 +30,6 @@ from sartor.values import (
     Citation,
     Delta,
     Event,
-    Exchange,
     Finished,
     Message,
     Origin,
@@ -131,8 +130,10 @@ class TurnPath:
         turn, limits = self.turn, self.spec.limits
         history = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns)
         history = [exchange for exchange in history if exchange.question]
-        self.passages = await self.judge.passages(await self.retrieve(history))
-        messages = compose(self.persona, turn, history, self.passages)
+        if history:
+            self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:300]}"))
+        self.passages = await self.judge.passages(await self.retrieve())
+        messages = compose(self.persona, self.turn, history, self.passages)
 
         for step in range(limits.tool_steps + 1):
             tools = self.tools() if step < limits.tool_steps else ()
@@ -148,23 +149,17 @@ class TurnPath:
         if self.release.blocked:
             self.block(self.release.blocked)
 
-    async def retrieve(self, history: Sequence[Exchange]) -> list[Passage]:
-        """The best passages for the question, and for the question together with what was said just before."""
+    async def retrieve(self) -> list[Passage]:
+        """The best passages of all retrievers, each checked to be this tenant's."""
         began = time.perf_counter()
         limit = self.spec.retrieval.passages
-        queries = {self.turn.text: 1.0}
-        if history:
-            before = history[-1]
-            queries[f"{before.question} {before.reply[:300]} {self.turn.text}"] = 0.8
         best: dict[str, Passage] = {}
         for retriever in self.parts.retrievers if limit else ():
-            for query, share in queries.items():
-                for passage in await retriever.retrieve(self.turn, query, limit):
-                    if passage.tenant != self.turn.tenant:
-                        raise RunError(f"{type(retriever).__name__} returned a passage of another tenant")
-                    scored = replace(passage, score=passage.score * share)
-                    if passage.id not in best or best[passage.id].score < scored.score:
-                        best[passage.id] = scored
+            for passage in await retriever.retrieve(self.turn, self.turn.text, limit):
+                if passage.tenant != self.turn.tenant:
+                    raise RunError(f"{type(retriever).__name__} returned a passage of another tenant")
+                if passage.id not in best or best[passage.id].score < passage.score:
+                    best[passage.id] = passage
         self.seconds["retrieval"] = time.perf_counter() - began
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
@@ -250,7 +245,12 @@ class TurnPath:
     async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
         """Run one tool call between its policies; None when a policy ended the turn."""
         began = time.perf_counter()
-        seen = [part for message in messages for part in message.parts]
+        seen = [
+            part
+            for message in messages
+            for part in message.parts
+            if message.role == "system" or part.origin is not Origin.OPERATOR  # not the numbers of passages
+        ]
         call = replace(call, origins=argument_origins(call.arguments, seen))
         checked = check_call(self.parts.tools, call, self.turn.audience)
         if isinstance(checked, ToolResult):

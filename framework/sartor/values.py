@@ -101,6 +101,9 @@ class Turn:
     language: str = "en"
     started: datetime | None = None
     """When the turn began, with a time zone."""
+    before: str = ""
+    """What was said just before in this conversation: the last question and the beginning of its reply. Retrievers
+    may use it to understand a question such as "And abroad?"."""
 
 
 @dataclass(frozen=True, slots=True)

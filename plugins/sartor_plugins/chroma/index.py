@@ -24,6 +24,7 @@ __all__ = ["ChromaIndex"]
 
 _T = TypeVar("_T")
 
+_SHARE_OF_BEFORE = 0.8
 _CANDIDATES = 50
 """How many chunks each search proposes at least."""
 
@@ -71,25 +72,40 @@ class ChromaIndex:
         if ids:
             await self._run(work)
 
-    async def search(self, query: str, limit: int, audience: str = "") -> Sequence[Hit]:
+    async def search(self, query: str, limit: int, audience: str = "", *, before: str = "") -> Sequence[Hit]:
         """In the order of both searches fused (`fuse`); the scores tell whether anything fits (`hits`)."""
-        vector: Sequence[float] = ()
-        if self._embeddings is not None and self._weights[1] > 0:
-            vector = await self._embeddings.aembed_query(query)
+        asked = [query, f"{before} {query}"] if before else [query]
+        embed = self._embeddings if self._weights[1] > 0 else None
+        vectors: list[Sequence[float]] = []
+        if embed is not None and not _in_process(embed):
+            vectors = [await embed.aembed_query(text) for text in asked]
+
+        def work(folder: TenantFolder) -> list[list[Hit]]:
+            told = [embed.embed_query(text) for text in asked] if embed is not None and not vectors else vectors
+            cosines = self._cosines(folder, told, max(_CANDIDATES, 4 * limit), audience)
+            return [self._one(folder, text, near, limit, audience) for text, near in zip(asked, cosines, strict=True)]
+
+        found = await self._run(work)
+        return found[0] if len(found) == 1 else _together(found[0], found[1], limit)
+
+    def _cosines(
+        self, folder: TenantFolder, vectors: Sequence[Sequence[float]], wanted: int, audience: str
+    ) -> list[dict[str, float] | None]:
+        """The nearest chunks of each vector; None for each where there are no vectors to compare."""
+        if not all(map(any, vectors)) or not vectors or not folder.has_vectors:
+            return [None] * max(1, len(vectors))
+        narrowed = audience if folder.keywords(self._bot.bot, self._bot.language).has_audiences() else None
+        return list(self._vectors(folder).search(vectors, wanted, narrowed))
+
+    def _one(
+        self, folder: TenantFolder, query: str, cosines: dict[str, float] | None, limit: int, audience: str
+    ) -> list[Hit]:
+        keywords = folder.keywords(self._bot.bot, self._bot.language)
         wanted = max(_CANDIDATES, 4 * limit)
-
-        def work(folder: TenantFolder) -> list[Hit]:
-            keywords = folder.keywords(self._bot.bot, self._bot.language)
-            scores = keywords.search(query, wanted, audience) if self._weights[0] > 0 else {}
-            cosines: dict[str, float] | None = None
-            if any(vector) and folder.has_vectors:
-                narrowed = audience if keywords.has_audiences() else None
-                cosines = self._vectors(folder).search(vector, wanted, narrowed)
-            ranked = fuse(scores, cosines or {}, self._weights)[:limit]
-            coverage = keywords.coverage(query, [id_ for id_, _ in ranked])
-            return hits(ranked, coverage, cosines, self._fair_cosine)
-
-        return await self._run(work)
+        scores = keywords.search(query, wanted, audience) if self._weights[0] > 0 else {}
+        ranked = fuse(scores, cosines or {}, self._weights)[:limit]
+        coverage = keywords.coverage(query, [id_ for id_, _ in ranked])
+        return hits(ranked, coverage, cosines, self._fair_cosine)
 
     async def ids(self) -> frozenset[str]:
         """A chunk that only one of the two searches knows is forgotten, so that it will be added anew."""
@@ -134,6 +150,23 @@ class ChromaIndex:
 
         async with self._turn:
             return await asyncio.to_thread(alone)
+
+
+def _in_process(embeddings: Embeddings) -> bool:
+    """Whether the embeddings only compute: then they run in the search's own thread."""
+    from langchain_core.embeddings import Embeddings
+
+    return type(embeddings).aembed_query is Embeddings.aembed_query
+
+
+def _together(alone: Sequence[Hit], in_context: Sequence[Hit], limit: int) -> list[Hit]:
+    """The hits of a question alone and together with what was said before it, which count somewhat less."""
+    best = {hit.chunk: hit for hit in alone}
+    for hit in in_context:
+        less = Hit(hit.chunk, _SHARE_OF_BEFORE * hit.score, hit.parts)
+        if hit.chunk not in best or best[hit.chunk].score < less.score:
+            best[hit.chunk] = less
+    return sorted(best.values(), key=lambda hit: (-hit.score, hit.chunk))[:limit]
 
 
 def fuse(

@@ -68,23 +68,28 @@ class Vectors:
         if self._find() is not None:
             self._client.delete_collection(self._name)
 
-    def search(self, vector: Sequence[float], limit: int, audience: str | None) -> dict[str, float]:
-        """The cosine, 0 to 1, of the `limit` nearest chunks by id; `audience` None: everybody's are all there are."""
+    def search(
+        self, vectors: Sequence[Sequence[float]], limit: int, audience: str | None
+    ) -> Sequence[dict[str, float]]:
+        """For each vector the cosine, 0 to 1, of the `limit` nearest chunks by id; `audience` None: all there are
+        are everybody's."""
         import numpy as np
 
         collection = self._find()
         if collection is None:
-            return {}
-        self._check(collection, len(vector))
+            return [{} for _ in vectors]
+        self._check(collection, len(vectors[0]))
         where = None if audience is None else {"audience": {"$in": ["", audience]}}
         found = collection.query(
-            query_embeddings=np.asarray([vector], dtype=np.float32),
+            query_embeddings=np.asarray(vectors, dtype=np.float32),
             n_results=limit,
             where=where,  # type: ignore[arg-type]
             include=["distances"],
         )
-        distances = (found["distances"] or [[]])[0]
-        return {id_: min(1.0, max(0.0, 1 - away)) for id_, away in zip(found["ids"][0], distances, strict=True)}
+        return [
+            {id_: min(1.0, max(0.0, 1 - away)) for id_, away in zip(ids, distances, strict=True)}
+            for ids, distances in zip(found["ids"], found["distances"] or [], strict=True)
+        ]
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
