@@ -70,7 +70,8 @@ def test_what_says_nothing_has_no_origin(value):
         ({O.TOOL, O.TENANT}, False),
         ({O.DOCUMENT, O.OPERATOR}, False),
         ({O.USER}, False),
-        ({O.MODEL}, False),
+        ({O.MODEL}, True),  # an earlier reply may have quoted a document
+        ({O.MODEL, O.USER}, False),
         (set(), False),
     ],
 )

@@ -125,7 +125,6 @@ def train(
     torch.set_num_threads(2)
     torch._dynamo.config.recompile_limit = 64
     vectors = torch.load(work / "vectors.pt", weights_only=True)
-    vectors = torch.cat([vectors[:, :64], vectors[:, 96:]], 1) / 0.05
     model = Mini(Shape(vocab=vectors.shape[0]), vectors)
     if start:
         model.load_state_dict(load(start)[0].state_dict())

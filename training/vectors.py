@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from training.model import MEANING
+
 __all__ = ["token_vectors"]
 
 
@@ -40,8 +42,8 @@ def spelled(tokenizer: Tokenizer, size: int, width: int) -> np.ndarray:
     return out / (np.linalg.norm(out, axis=1, keepdims=True) + 1e-6)
 
 
-def token_vectors(sequences: list[list[int]], tokenizer: Tokenizer, meaning: int = 96, spelling: int = 64) -> torch.Tensor:
-    """One row a token; the last column tells how rare the token is."""
+def token_vectors(sequences: list[list[int]], tokenizer: Tokenizer, meaning: int = MEANING, spelling: int = 64) -> torch.Tensor:
+    """One row a token, its entries of about size one; the last column tells how rare the token is."""
     size = tokenizer.get_vocab_size()
     counts = near_counts(sequences, size)
     total = counts.sum()
@@ -52,6 +54,6 @@ def token_vectors(sequences: list[list[int]], tokenizer: Tokenizer, meaning: int
     near /= np.linalg.norm(near, axis=1, keepdims=True) + 1e-6
     rare = np.log(total / alone)
     rare = (rare - rare.mean()) / (rare.std() + 1e-6)
-    near *= 0.045 * meaning**0.5
-    spell = spelled(tokenizer, size, spelling) * 0.045 * spelling**0.5
-    return torch.from_numpy(np.concatenate([near, spell, np.clip(rare, -3, 3)[:, None] * 0.04], 1)).float()
+    near *= 0.9 * meaning**0.5
+    spell = spelled(tokenizer, size, spelling) * 0.9 * spelling**0.5
+    return torch.from_numpy(np.concatenate([near, spell, np.clip(rare, -3, 3)[:, None] * 0.8], 1)).float()

@@ -121,7 +121,7 @@ class Bots(Mapping[str, Bot]):
         for bot_id in self.project.bots(tenant):
             try:
                 knowledge = self.knowledge(bot_id)
-                await knowledge.erase()
+                await knowledge.clear_index()
                 await knowledge.close()
                 del self._knowledge[bot_id]
             except SartorError as error:

@@ -121,48 +121,12 @@ def cited(reply: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:
     )
 
 
-_MONTHS_AND_DAYS = frozenset(
-    [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "janvier",
-        "fevrier",
-        "mars",
-        "avril",
-        "mai",
-        "juin",
-        "juillet",
-        "aout",
-        "septembre",
-        "octobre",
-        "novembre",
-        "decembre",
-        "lundi",
-        "mardi",
-        "mercredi",
-        "jeudi",
-        "vendredi",
-        "samedi",
-        "dimanche",
-    ]
-)
+_CALENDAR_WORDS = """
+january february march april may june july august september october november december monday tuesday wednesday
+thursday friday saturday sunday janvier fevrier mars avril mai juin juillet aout septembre octobre novembre decembre
+lundi mardi mercredi jeudi vendredi samedi dimanche
+"""
+_MONTHS_AND_DAYS = frozenset(_CALENDAR_WORDS.split())
 _TOKEN = re.compile(r"[\w][\w.,:/@+-]*[\w]|\w")
 
 

@@ -169,6 +169,11 @@ class Knowledge:
             total, _ = await self._mend()
             return total
 
+    async def clear_index(self) -> None:
+        """Empty the search index. The text of record stays."""
+        async with self._writing:
+            await self._guard(self._index.clear)
+
     async def erase(self) -> None:
         """Forget every document of the bot, in the index and in the store. The files stay."""
         async with self._writing:

@@ -102,6 +102,9 @@ async def say(
                     yield Said(text)
     except SartorError:
         raise
+    except NotImplementedError as error:
+        what = "take tools" if tools else "stream or answer"
+        raise ModelError(f"the model {type(model).__name__} cannot {what}") from error
     except Exception as error:
         raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
     yield Said(calls=_calls(rest), usage=_usage(rest))

@@ -71,7 +71,7 @@ class SyncBots:
 
 
 class SyncBot:
-    """One bot; see `sartor.bot.Bot` for the arguments and what may be raised."""
+    """One bot; see `sartor.bot.Bot` for the arguments and what may be raised. `approve` is async here, too."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bot: Bot) -> None:
         self._loop = loop

@@ -40,8 +40,11 @@ def test_ingest_of_a_path(sartor, project, tmp_path):
 
 
 def test_rebuild(sartor, project):
-    ran = sartor("ingest", "--rebuild", "-p", project())
-    assert ran.code == 0 and "acme/support: index rebuilt from 1 stored passages" in ran.out
+    root = project()
+    assert sartor("ingest", "-p", root).code == 0
+    ran = sartor("ingest", "--rebuild", "-p", root)
+    assert ran.code == 0 and "acme/support: index made anew from 1 stored passages" in ran.out
+    assert "1 unchanged" in ran.out
 
 
 def test_ask(sartor, project):

@@ -36,11 +36,11 @@ async def command(
     if as_json:
         click.echo(json.dumps(reply_json(reply), ensure_ascii=False, indent=2))
     else:
-        from sartor.cli.render import citations, console, footer, tool_line
+        from sartor.cli.render import citations, console, footer, tool_line, visible
 
         for use in reply.tools:
             console.print(tool_line(use))
-        console.print(reply.text, markup=False, soft_wrap=True)
+        console.print(visible(reply.text), markup=False, soft_wrap=True)
         for line in citations(reply):
             console.print(line)
         console.print(footer(reply))

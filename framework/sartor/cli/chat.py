@@ -71,7 +71,7 @@ def _read() -> str | None:
 
 
 async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str) -> Reply | None:
-    from sartor.cli.render import citations, console, footer
+    from sartor.cli.render import citations, console, footer, visible
 
     conversation = last.turn.conversation if last else ""
     waiting = console.status("[dim]thinking…[/]")
@@ -84,13 +84,13 @@ async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audien
                 waiting.stop()
                 if isinstance(event, Delta):
                     console.print("" if begun else "[bold cyan]bot  [/]", end="")
-                    console.print(event.text, end="", markup=False, soft_wrap=True)
+                    console.print(visible(event.text), end="", markup=False, soft_wrap=True)
                     begun = True
                 elif isinstance(event, ToolStarted):
                     console.print(f"  [dim]⚙ {event.call.name}…[/]")
                 elif isinstance(event, ToolFinished):
                     console.print(f"  [dim]⚙ {event.result.name}: [/]", end="")
-                    console.print(event.result.text[:200], style="dim", markup=False)
+                    console.print(visible(event.result.text[:200]), style="dim", markup=False)
                 elif isinstance(event, Finished):
                     console.print()
                     for line in citations(event.reply):

@@ -155,7 +155,7 @@ def _project_file(model: str) -> str:
 async def _play(bots: Bots, scene: Scene) -> bool:
     from rich.rule import Rule
 
-    from sartor.cli.render import citations, console, footer, tool_line
+    from sartor.cli.render import citations, console, footer, tool_line, visible
 
     console.print()
     console.print(Rule(f"[bold]{scene.title}[/]  [dim]{scene.bot}[/]", align="left", style="dim"))
@@ -165,7 +165,7 @@ async def _play(bots: Bots, scene: Scene) -> bool:
     for use in reply.tools:
         console.print(tool_line(use))
     console.print("[cyan bold]bot[/]  ", end="")
-    console.print(reply.text, markup=False, soft_wrap=True)
+    console.print(visible(reply.text), markup=False, soft_wrap=True)
     for line in citations(reply):
         console.print(line)
     console.print(footer(reply))

@@ -18,7 +18,7 @@ __all__ = ["command", "ingest"]
 @click.command("ingest")
 @click.argument("bot", required=False)
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--rebuild", is_flag=True, help="Make the search index anew from the stored text, too.")
+@click.option("--rebuild", is_flag=True, help="Make the search index anew from the stored text first.")
 @project_option
 @run_async
 async def command(bot: str | None, paths: tuple[Path, ...], rebuild: bool, project: Path | None) -> None:
@@ -33,11 +33,11 @@ async def command(bot: str | None, paths: tuple[Path, ...], rebuild: bool, proje
     async with open_project(find_project(project)) as bots:
         for bot_id in [bot] if bot else list(bots):
             knowledge = bots.knowledge(bot_id)
-            report = await ingest(knowledge, bot_id, paths)
-            failed = failed or bool(report.skipped)
             if rebuild:
                 chunks = await knowledge.rebuild()
-                click.echo(f"{bot_id}: index rebuilt from {chunks} stored passages")
+                click.echo(f"{bot_id}: index made anew from {chunks} stored passages")
+            report = await ingest(knowledge, bot_id, paths)
+            failed = failed or bool(report.skipped)
             await knowledge.close()
     if failed:
         raise SystemExit(1)
@@ -58,7 +58,7 @@ async def ingest(knowledge: Knowledge, bot_id: str, paths: tuple[Path, ...] = ()
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[source]}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(bot_id, total=None, source="")
 
         def step(done: IngestStep) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from sartor.values import Outcome, Reply, ToolUse
 
-__all__ = ["citations", "console", "footer", "tool_line", "why"]
+__all__ = ["citations", "console", "footer", "tool_line", "visible", "why"]
 
 console = Console(highlight=False, emoji=False)
 
@@ -31,15 +29,16 @@ def citations(reply: Reply) -> Iterator[RenderableType]:
         yield Text.assemble(
             ("  ↳ ", "dim"),
             (f"[{citation.number}] ", "cyan"),
-            (citation.source, "cyan"),
-            (f"  {citation.title}" if citation.title else "", "dim"),
+            (visible(citation.source), "cyan"),
+            (f"  {visible(citation.title)}" if citation.title else "", "dim"),
         )
 
 
 def tool_line(use: ToolUse) -> RenderableType:
     """A tool call and what it gave, on one line."""
     told = ", ".join(f"{name}={value!r}" for name, value in use.call.arguments.items())
-    result = use.result.text if len(use.result.text) < 160 else use.result.text[:159] + "…"
+    result = visible(use.result.text)
+    result = result if len(result) < 160 else f"{result[:159]}…"
     return Text.assemble(
         ("  ⚙ ", "dim"),
         (f"{use.call.name}({told})", "magenta"),
@@ -65,31 +64,29 @@ def footer(reply: Reply) -> RenderableType:
 def why(reply: Reply) -> RenderableType:
     """Everything that explains a turn: passages, verdicts, tool calls, tokens, times."""
     parts: list[RenderableType] = []
-    passages = Table(title="Passages", title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "score", "source", "title", "text"):
-        passages.add_column(heading, overflow="ellipsis", no_wrap=heading != "text", max_width=50)
     for number, passage in enumerate(reply.passages, start=1):
-        told = " ".join(f"{kind} {share:.2f}" for kind, share in passage.parts.items())
-        passages.add_row(
-            f"[{number}]",
-            f"{passage.score:.2f}  {told}",
-            escape(passage.source),
-            escape(passage.title),
-            escape(passage.text[:160]),
+        told = ", ".join(f"{kind} {share:.2f}" for kind, share in passage.parts.items())
+        head = (f"[{number}] {visible(passage.source)}", "cyan"), (f"  {visible(passage.title)}", "dim")
+        parts.append(
+            Text.assemble(*head, (f"  {passage.score:.2f} ({told})" if told else f"  {passage.score:.2f}", ""))
         )
-    if reply.passages:
-        parts.append(passages)
+        text = " ".join(visible(passage.text).split())
+        parts.append(Padding(Text(text if len(text) <= 240 else f"{text[:239]}…", "dim"), (0, 0, 0, 4)))
     parts += [tool_line(use) for use in reply.tools]
-    if reply.verdicts:
-        verdicts = Table(title="Verdicts", title_justify="left", box=None, pad_edge=False, header_style="dim")
-        for heading in ("policy", "stage", "verdict", "reason", "about"):
-            verdicts.add_column(heading)
-        for verdict in reply.verdicts:
-            about = (verdict.policy, verdict.stage, verdict.kind, verdict.reason, verdict.subject)
-            verdicts.add_row(*map(escape, about))
-        parts.append(verdicts)
+    for verdict in reply.verdicts:
+        about = f" {visible(verdict.subject)}" if verdict.subject else ""
+        told = f"⚖ {verdict.policy}: {verdict.kind} at {verdict.stage}{about}"
+        parts.append(Text.assemble((told, "yellow"), (f"  {visible(verdict.reason)}", "dim")))
     times = " · ".join(f"{phase.replace('_', ' ')} {seconds:.3f} s" for phase, seconds in reply.seconds.items())
     parts.append(Text(f"{reply.turn.tenant}/{reply.turn.bot} · model {reply.model} · turn {reply.turn.id}", "dim"))
     parts.append(Text(times, "dim"))
     parts.append(footer(reply))
     return Padding(Group(*parts), (0, 0, 0, 2))
+
+
+_CONTROLS = {code: None for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+def visible(text: str) -> str:
+    """`text` without control characters, but for line feeds and tabs: a document must not steer the terminal."""
+    return text.translate(_CONTROLS)

@@ -17,7 +17,7 @@ class OpenAISettings(PluginSettings):
     """Its address up to and with the version, such as ``http://127.0.0.1:8000/v1``."""
     model: str
     """The model's name there."""
-    api_key: str | None = None
+    api_key: str | None = Field(default=None, pattern="^(env|file):.+")
     """Where the key is, as ``env:NAME`` or ``file:PATH``; looked up with each call."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers; a value may be a reference like `api_key`."""
