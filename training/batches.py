@@ -21,7 +21,7 @@ __all__ = ["Batch", "Feed", "Sample", "encode"]
 
 LENGTHS = (160, 224, 288, 384, 512, 768, 1024)
 FIRST = 5.0  # the weight of the answer's first token, which decides on the sentence
-SIZES = ((1, 0, 0, 0), (55, 30, 10, 5), (15, 25, 35, 25))  # how often texts of 25, 40, 70, 110 words, by phase
+SIZES = ((1, 0, 0, 0), (45, 30, 15, 10), (20, 25, 30, 25))  # how often texts of 25, 40, 70, 110 words, by phase
 
 
 @dataclass

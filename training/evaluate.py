@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "main", "units_of"]
 
 RULE = "Answer with one sentence of the passages, word for word, and its number in brackets. If the passages do not answer the question, say: "
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # of the lexical score beside the model's
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the lexical score beside the model's
 
 
 def units_of(text: str) -> list[str]:

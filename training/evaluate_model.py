@@ -15,7 +15,7 @@ __all__ = ["Judge", "Score"]
 
 @dataclass(frozen=True)
 class Score:
-    """The log-likelihood of one answer, whole and per token."""
+    """The log-likelihood of the first tokens of an answer, summed and per token."""
 
     total: float
     mean: float
@@ -37,15 +37,15 @@ class Judge:
         text = self.template.render(messages=messages, tools=tools or None, add_generation_prompt=True)
         return self.tokens(text, special=True)
 
-    def candidates(self, messages: list[dict], texts: list[str]) -> dict[str, Score]:
-        """How likely the model is to answer with each of the texts, after one pass over the prompt."""
+    def candidates(self, messages: list[dict], texts: list[str], first: int = 16) -> dict[str, Score]:
+        """How likely the model is to begin its answer with each of the texts, after one pass over the prompt."""
         prompt = self.prompt(messages)
         self.model.reset()
         self.model.eval(prompt)
         first = log_softmax(self.model.scores[len(prompt) - 1])
         out: dict[str, Score] = {}
         for text in texts:
-            ids = self.tokens(text)
+            ids = self.tokens(text)[:first]
             self.model.n_tokens = len(prompt)
             self.model.eval(ids)
             rows = log_softmax(self.model.scores[len(prompt) : len(prompt) + len(ids) - 1])
@@ -79,6 +79,6 @@ class Judge:
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
+    x = x.astype(np.float32)
     high = x.max(-1, keepdims=True)
     return x - high - np.log(np.exp(x - high).sum(-1, keepdims=True))

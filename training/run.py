@@ -1,6 +1,6 @@
 """The whole recipe in one command: corpus, tokenizer, training, export, evaluation.
 
-    python -m training.run --minutes 70 --out plugins/sartor_plugins/builtin/sartor-mini.gguf
+    python -m training.run --minutes 35 --out plugins/sartor_plugins/builtin/sartor-mini.gguf
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def prepare_tokens(work: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=70, help="how long to train, without the preparation of two minutes")
+    parser.add_argument("--minutes", type=float, default=35, help="how long to train, without the preparation of two minutes")
     parser.add_argument("--out", type=Path, required=True, help="the GGUF file; replaced at each checkpoint")
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="where corpus, tokenizer and checkpoints lie")
     parser.add_argument("--every", type=float, default=10, help="minutes between checkpoints")

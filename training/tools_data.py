@@ -42,6 +42,14 @@ PARAMS = {  # name: kind of value, ways to say it before the value
 }
 PARAMS_FR = {"numéro": ("code", "|numéro|n°"), "référence": ("code", "|référence"), "order_id": ("code", "|numéro|commande"), "id": ("code", "|numéro"), "nom": ("person", "au nom de|pour|de"), "client": ("person", "pour|de"), "ville": ("city", "à|pour|de"), "destination": ("city", "pour|vers|à"),
              "date": ("date", "le|pour le|au"), "jour": ("day", "pour|ce|le"), "heure": ("time", "à|vers"), "personnes": ("count", "pour*personnes|*personnes"), "quantité": ("count", "*unités|*pièces"), "produit": ("product", "le|du|un"), "email": ("email", "à|au"), "pays": ("country", "en|pour|vers"), "mois": ("month", "en|pour|de"), "people": ("count", "pour*personnes"), "city": ("city", "à|pour")}
+FREE = {  # names of parameters and results that may hold anything
+    "en": "ticket model size kind type category title author subject reason status department currency unit format brand gate level grade group class section area region zone street building floor owner sender vehicle plate engine part serial version device printer channel page shelf isbn patient ward policy case file key word text note comment priority budget limit rate fee method provider supplier material shape weight length width height age gender season genre artist song film team player match league score species breed plant tree crop field farm machine tool route line stop platform seat cabin deck bed view meal diet drink flavour".split(),
+    "fr": "modèle taille type catégorie titre auteur sujet motif statut service devise unité format marque niveau groupe classe zone rue étage véhicule plaque pièce version appareil page dossier mot texte note priorité budget tarif mode fournisseur matière poids longueur âge saison artiste film équipe espèce plante machine ligne arrêt siège repas régime".split(),
+}
+THINGS = {
+    "en": "small|large|medium|red|blue|folding|leather|annual|monthly|urgent|normal|vegan|single|double|economy|business|old|new|open|broken window|late arrival|city tour|night shift|north wing|ground floor|spring sale|jazz|history|poetry|football|tennis|oak|birch|tomato|wheat|diesel|electric|hybrid|left|right|king size|window|aisle|quiet|sea view|full board|half board|gold|silver|standard|express|regular|ready|in progress|waiting for approval|sent back|on the way|out for repair|sold out|free|occupied|invited|accepted|first class",
+    "fr": "petit|grand|moyen|rouge|bleu|pliant|annuel|mensuel|urgent|normal|simple|double|neuf|ancien|ouvert|fenêtre cassée|visite guidée|aile nord|rez-de-chaussée|jazz|histoire|poésie|tennis|chêne|tomate|diesel|électrique|gauche|droite|calme|vue sur mer|pension complète|or|standard|express|prêt|en cours|en route|complet|libre|occupé",
+}
 TOPIC_WORDS = "red shoes|cheap hotels|solar panels|data protection|summer sale|electric cars|lost luggage|new releases|late payment|garden chairs|gift ideas|return labels|jazz music|vegan recipes|local history|remote work|tax rules|first aid".split("|")
 DESCRIBE = {
     "en": "(Look up|Get|Find|Return|Show) (a|the) {noun}( by its {param}| with the {param}| for a {param}|).|{Verb} (a|an|the) {noun}( by {param}| of a customer| for the user|).|{Verb} {noun}s.|(Use this to|Call this to) {verb} (a|the) {noun}.|{Verb} the {noun}(, given the {param}|).",
@@ -53,7 +61,7 @@ POLITE = {"en": "(please |can you |could you |I'd like to |hi, |hello, |||||){m}
 class Tool:
     """A tool and how a message asks for it."""
 
-    __slots__ = ("description", "name", "noun", "params", "verb")
+    __slots__ = ("description", "free", "name", "noun", "params", "verb")
 
     def __init__(self, rng: random.Random, lang: str) -> None:
         self.verb, self.noun = rng.choice(VERBS[lang]), rng.choice(NOUNS[lang])
@@ -62,6 +70,12 @@ class Tool:
         for name in rng.sample(sorted(pool), rng.choice([1, 1, 1, 2, 2, 3])):
             kinds.setdefault(pool[name][0], name)
         self.params = list(kinds.values())
+        self.free = {}  # names that say nothing of their values
+        for i in range(len(self.params)):
+            if rng.random() < 0.45:
+                self.params[i] = rng.choice(FREE[lang])
+                self.free[self.params[i]] = (rng.choice(["code", "thing", "thing", "code", "date", "person", "product", "count", "city"]), rng.choice(["", "", self.params[i], "for", "with", "in"] if lang == "en" else ["", "", self.params[i], "pour", "avec"]))
+        self.params = list(dict.fromkeys(self.params))
         self.name = rng.choice([f"{self.verb}_{self.noun}", f"{self.verb}_{self.noun}", f"{self.noun}_{self.verb}" if rng.random() < 0.2 else self.noun])
         noun = self.noun.replace("_", " ")
         text = vary(rng.choice(DESCRIBE[lang].split(".|")), rng).rstrip(".") + "."
@@ -84,6 +98,8 @@ def make_tools(rng: random.Random, lang: str) -> list[Tool]:
 def value(kind: str, rng: random.Random, lang: str) -> str | int:
     if kind == "count":
         return rng.choice([rng.randint(1, 12), rng.randint(1, 99), rng.randint(1, 2000)])
+    if kind == "thing":
+        return rng.choice(THINGS[lang].split("|"))
     if kind == "topic":
         return rng.choice(TOPIC_WORDS)
     return slot(kind, rng, lang)
@@ -94,7 +110,7 @@ def make_call(tool: Tool, rng: random.Random, lang: str) -> tuple[str, dict]:
     pool = PARAMS if lang == "en" else PARAMS_FR
     arguments, parts = {}, []
     for name in tool.params:
-        kind, ways = pool[name]
+        kind, ways = tool.free.get(name) or pool[name]
         arguments[name] = value(kind, rng, lang)
         way = rng.choice(ways.split("|"))
         shown = str(arguments[name])
@@ -138,7 +154,9 @@ def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> t
         pairs = {k: v for k, v in list(arguments.items())[:1]}
     for entry in rng.sample(KEYS[lang].split("|"), rng.choice([1, 2, 2, 3, 3, 4])):
         key, kinds = entry.split(":", 1)
-        shown = slot(kinds[1:], rng, lang) if kinds[0] == "$" else rng.choice(kinds.split(","))
+        if rng.random() < 0.35:
+            key, kinds = rng.choice(FREE[lang]), "$" + rng.choice(["thing", "thing", "date", "time", "price", "code", "n", "city", "person"])
+        shown = str(value(kinds[1:], rng, lang)) if kinds[0] == "$" else rng.choice(kinds.split(","))
         pairs[key] = {"true": True, "false": False}.get(shown, int(shown) if shown.isdigit() and kinds != "$code" else shown)
     if way < 0.3:  # a tool that answers in words: they are told as they are
         text = told(pairs, lang)

@@ -131,7 +131,7 @@ class TurnPath:
         history = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns)
         history = [exchange for exchange in history if exchange.question]
         if history:
-            self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:300]}"))
+            self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
 

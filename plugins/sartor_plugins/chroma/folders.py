@@ -17,6 +17,7 @@ from sartor_plugins.chroma.vectors import scrub
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
     from filelock import BaseFileLock
 
 __all__ = ["TenantFolder", "TenantFolders"]
@@ -35,6 +36,7 @@ class TenantFolder:
         self.turn = threading.Lock()
         self._keywords: dict[tuple[str, str], Keywords] = {}
         self._client: ClientAPI | None = None
+        self.collections: dict[str, Collection] = {}
         self._lock = _locked(path)
 
     def keywords(self, bot: str, language: str) -> Keywords:
@@ -64,6 +66,7 @@ class TenantFolder:
                 keywords.close()
             self._keywords.clear()
             if self._client is not None:
+                self.collections.clear()
                 self._client.close()  # type: ignore[attr-defined]
                 self._client = None
                 scrub(self.path / "vectors")

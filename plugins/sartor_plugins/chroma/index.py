@@ -139,7 +139,7 @@ class ChromaIndex:
         await asyncio.to_thread(self._folders.close, self._path)
 
     def _vectors(self, folder: TenantFolder) -> Vectors:
-        return Vectors(folder.client, self._bot, self._model)
+        return Vectors(folder.client, folder.collections, self._bot, self._model)
 
     async def _run(self, work: Callable[[TenantFolder], _T]) -> _T:
         """`work` in a thread, alone in the tenant's folder. Raises `SartorError` only, for what is not a bug."""

@@ -50,6 +50,7 @@ class Keywords:
         self._schema = _SCHEMA.format(tokenizer=f"{stem}unicode61 remove_diacritics 2")
         self._db.executescript(self._schema)
         self._removed = False
+        self._counted: tuple[str, int, dict[str, int]] = ("", -1, {})
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Add or replace chunks, all or none."""
@@ -94,6 +95,7 @@ class Keywords:
 
     def clear(self) -> None:
         """Forget everything, also on the disk."""
+        self._counted = ("", -1, {})
         self._db.executescript("DROP TABLE word; DROP TABLE chunk;")
         self._db.executescript(self._schema)
         self._db.execute("VACUUM")
@@ -124,14 +126,15 @@ class Keywords:
         information = min(sum(weights.values()), _ENOUGH * math.log(2 * total + 2))
         telling = sorted((word for word in weights if counts[word]), key=lambda word: -weights[word])[:_MOST_TELLING]
         held = dict.fromkeys(ids, 0.0)
-        for id_ in ids if information else ():
-            row = self._db.execute("SELECT number FROM chunk WHERE id = ?", (id_,)).fetchone()
-            for word in telling if row else ():
-                if self._db.execute(
-                    "SELECT 1 FROM word WHERE word MATCH ? AND rowid = ?", (_quoted(word), *row)
-                ).fetchone():
-                    held[id_] += weights[word]
-        return {id_: min(1.0, weight / information) if information else 0.0 for id_, weight in held.items()}
+        if not held or not information:
+            return held
+        marks = ",".join("?" * len(held))
+        numbers = dict(self._db.execute(f"SELECT number, id FROM chunk WHERE id IN ({marks})", tuple(held)))
+        within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join('?' * len(numbers))})"
+        for word in telling if numbers else ():
+            for (number,) in self._db.execute(within, (_quoted(word), *numbers)):
+                held[numbers[number]] += weights[word]
+        return {id_: min(1.0, weight / information) for id_, weight in held.items()}
 
     def close(self) -> None:
         self._db.close()
@@ -141,10 +144,14 @@ class Keywords:
         return cast("int", self._db.execute("SELECT count(*) FROM chunk").fetchone()[0])
 
     def _counts(self, query: str) -> dict[str, int]:
-        """For each word of `query`, how many chunks have it."""
-        words = dict.fromkeys(_WORD.findall(query.casefold())[:_LONGEST_QUERY])
-        count = "SELECT count(*) FROM word WHERE word MATCH ?"
-        return {word: self._db.execute(count, (_quoted(word),)).fetchone()[0] for word in words}
+        """For each word of `query`, how many chunks have it. Remembered for the next call with the same query."""
+        asked, changes = self._counted[:2]
+        if asked != query or changes != self._db.total_changes:
+            words = dict.fromkeys(_WORD.findall(query.casefold())[:_LONGEST_QUERY])
+            count = "SELECT count(*) FROM word WHERE word MATCH ?"
+            counts = {word: self._db.execute(count, (_quoted(word),)).fetchone()[0] for word in words}
+            self._counted = query, self._db.total_changes, counts
+        return self._counted[2]
 
     def _remove(self, cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
         for id_ in ids:

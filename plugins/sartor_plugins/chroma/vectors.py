@@ -24,11 +24,13 @@ _HEADER = struct.Struct("<iQQQQ")
 
 
 class Vectors:
-    """The collection of one bot. Blocks; made anew for each use, since a collection is only a name and an id."""
+    """The collection of one bot. Blocks; made anew for each use."""
 
-    def __init__(self, client: ClientAPI, bot: BotInfo, model: str) -> None:
-        """`model` names the embeddings, so that vectors of different ones are never compared."""
+    def __init__(self, client: ClientAPI, known: dict[str, Collection], bot: BotInfo, model: str) -> None:
+        """`known` are the client's collections that were looked up already, by name; `model` names the embeddings,
+        so that vectors of different ones are never compared."""
         self._client = client
+        self._known = known
         self._bot = bot
         self._model = model
         self._name = f"bot-{bot.bot}"
@@ -42,7 +44,7 @@ class Vectors:
         collection = self._find() or self._client.create_collection(
             self._name,
             embedding_function=None,
-            configuration={"hnsw": {"space": "cosine"}},
+            configuration={"hnsw": {"space": "cosine", "batch_size": 100, "sync_threshold": 100}},
             metadata={"embeddings": self._model, "width": len(vectors[0])},
         )
         self._check(collection, len(vectors[0]))
@@ -66,6 +68,7 @@ class Vectors:
 
     def clear(self) -> None:
         if self._find() is not None:
+            del self._known[self._name]
             self._client.delete_collection(self._name)
 
     def search(
@@ -94,10 +97,12 @@ class Vectors:
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
 
-        try:
-            return self._client.get_collection(self._name, embedding_function=None)
-        except NotFoundError:
-            return None
+        if self._name not in self._known:
+            try:
+                self._known[self._name] = self._client.get_collection(self._name, embedding_function=None)
+            except NotFoundError:
+                return None
+        return self._known[self._name]
 
     def _check(self, collection: Collection, width: int) -> None:
         known = collection.metadata or {}
