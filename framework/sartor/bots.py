@@ -106,7 +106,7 @@ class Bots(Mapping[str, Bot]):
     def knowledge(self, bot_id: str) -> Knowledge:
         """The documents of a bot: to ingest, to search, to rebuild."""
         if bot_id not in self._knowledge:
-            self._knowledge[bot_id] = self._documents(self.project.bot(bot_id))
+            return self._knowledge_of(self.project.bot(bot_id))
         return self._knowledge[bot_id]
 
     async def erase(self, tenant: str) -> dict[str, int]:
@@ -150,7 +150,7 @@ class Bots(Mapping[str, Bot]):
             self.catalog.make(name, settings, info.directory, effective.merged.place(("plugins", name)))
             for name, settings in spec.plugins.items()
         )
-        retrievers: list[Retriever] = [self.knowledge(info.id)] if spec.retrieval.passages else []
+        retrievers: list[Retriever] = [self._knowledge_of(effective)] if spec.retrieval.passages else []
         retrievers += _retrievers(plugins, info)
         model_name = spec.model or self.project.spec.model
         return Bot(
@@ -166,6 +166,11 @@ class Bots(Mapping[str, Bot]):
                 store=self.store.tenant(info.tenant),
             )
         )
+
+    def _knowledge_of(self, effective: EffectiveBot) -> Knowledge:
+        if effective.info.id not in self._knowledge:
+            self._knowledge[effective.info.id] = self._documents(effective)
+        return self._knowledge[effective.info.id]
 
     def _documents(self, effective: EffectiveBot) -> Knowledge:
         info, spec = effective.info, self.project.spec

@@ -13,7 +13,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -162,10 +162,18 @@ def _is_web_address(text: str) -> bool:
 def _roots(project: Path | None) -> Iterator[Path]:
     if project is not None and (project / "templates").is_dir():
         yield project / "templates"
+    yield from _package_roots()
+
+
+@cache
+def _package_roots() -> tuple[Path, ...]:
+    """The folders of the template packages. What is installed does not change while a process runs."""
+    roots: list[Path] = []
     for point in entry_points(group=GROUP):
         try:
             found = importlib.util.find_spec(point.value)
         except (ImportError, ValueError) as error:
             raise SpecError(f"the template package {point.value!r} cannot be found", where=point.name) from error
         if found is not None:
-            yield from map(Path, found.submodule_search_locations or ())
+            roots += map(Path, found.submodule_search_locations or ())
+    return tuple(roots)
