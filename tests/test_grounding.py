@@ -81,25 +81,34 @@ def test_quotations_are_read(reply, numbers):
     [
         "",
         " ",
-        "Express costs nine euros.",
-        "Express costs nine euros. [2]",
-        "Express costs nine euros. [1] [1]",
         "express costs nine euros. [1]",
-        "Express costs nine  euros. [1]",
         "Express costs ten euros. [1]",
-        "Sure! Express costs nine euros. [1]",
-        "Express costs nine euros. [1] Have a nice day!",
+        "Express costs nine euros in Spain. [1]",
+        "It is a lie that express costs nine euros. [1]",
         "Express costs nine euros. [1] I do not know.",
         "I do not know. Express costs nine euros. [1]",
         "Hello! Hello!",
-        "Returns are free. [2] Returns are free. [2]",
-        "Returns are free. [2] Returns are free of charge. [2] Ask us. [1]",
         "[1]",
         "Returns are free",
     ],
 )
 def test_anything_else_is_refused(reply):
     assert quotes().read(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("Express costs nine euros.", "Express costs nine euros. [1]"),
+        ("Express costs nine euros. [2]", "Express costs nine euros. [1]"),
+        ("Express costs nine  euros. [1] [1]", "Express costs nine euros. [1]"),
+        ('Sure! "Express costs nine euros." [1] Have a nice day!', "Express costs nine euros. [1]"),
+        ("Returns are free. [2] Returns are free. [2]", "Returns are free. [2]"),
+        ("Ask us now, or: Parcels. Returns are free. [2]", "Returns are free. [2]"),
+    ],
+)
+def test_of_a_free_reply_the_sentences_of_sources_are_kept(reply, text):
+    assert quotes().read(reply).text == text
 
 
 def test_own_texts_stand_alone():
@@ -116,9 +125,9 @@ def test_a_sentence_that_begins_like_another_is_told_apart():
 
 def test_at_most_bounds_the_quotations():
     three = "Ask us. [1] Returns are free. [2] Express costs nine euros. [1]"
-    assert quotes(at_most=2).read(three) is None
+    assert quotes(at_most=2).read(three).text == "Ask us. [1] Returns are free. [2]"
     assert len(quotes(at_most=3).read(three).citations) == 3
-    assert quotes(at_most=1).read("Ask us. [1] Returns are free. [2]") is None
+    assert quotes(at_most=1).read("Ask us. [1] Returns are free. [2]").text == "Ask us. [1]"
 
 
 def test_without_passages_only_the_bots_own_texts_remain():

@@ -85,13 +85,27 @@ async def test_quote_mode_accepts_a_verbatim_sentence(open_bot):
 
 @pytest.mark.parametrize(
     "said",
-    ["Express parcels cost ten euros. [1]", "Express parcels cost nine euros. [2]", "Sure! Nine euros. [1]", ""],
+    [
+        "Express parcels cost ten euros. [1]",
+        "Sure! Nine euros. [1]",
+        "It is a lie that express parcels cost nine euros. [1]",
+        "Express parcels cost nine euros in Spain. [1]",
+        "",
+    ],
 )
 async def test_quote_mode_never_gives_out_what_no_source_says(open_bot, said):
     async with open_bot(bot_yaml("grounding: quote\n"), script=[said]) as bots:
         reply = await bots[BOT].reply("What do express parcels cost?")
         assert reply.text == "I could not find that in our documents."
         assert reply.outcome is Outcome.UNKNOWN and not reply.citations
+
+
+async def test_quote_mode_keeps_only_the_sentences_of_sources(open_bot):
+    said = 'Sure, I can help! "Express parcels cost nine euros." [2] They are great.'
+    async with open_bot(bot_yaml("grounding: quote\n"), script=[said]) as bots:
+        reply = await bots[BOT].reply("What do express parcels cost?")
+        assert reply.text == "Express parcels cost nine euros. [1]"
+        assert [citation.number for citation in reply.citations] == [1]
 
 
 LOOKUP = """

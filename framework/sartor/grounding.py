@@ -44,25 +44,45 @@ class Quotable:
     unknown: str
 
     def read(self, reply: str) -> Quoted | None:
-        """`reply` taken apart into choices; None when it is anything else, however small the difference."""
-        texts = self.choices.texts
-        rest = reply.strip()
-        if rest in texts[self.choices.quotes :]:
-            return Quoted(rest, (), rest != self.unknown)
-        found: list[Citation] = []
-        said: list[str] = []
-        while rest and len(found) < self.choices.at_most:
-            at = max(
-                (at for at in range(self.choices.quotes) if rest.startswith(texts[at])),
-                key=lambda at: len(texts[at]),
-                default=None,
-            )
-            if at is None or texts[at] in said:
+        """`reply` as sources only; None when it has no sentence of theirs, or also says that it does not know.
+
+        A reply that consists of choices is taken as it is. Of any other, which only a model that was free to write
+        can give, the sentences that stand word for word in a passage are kept, with their right number, and
+        everything else is dropped.
+        """
+        reply = reply.strip()
+        if reply in self.choices.texts[self.choices.quotes :]:
+            return Quoted(reply, (), reply != self.unknown)
+        found = self._chosen(reply)
+        if found is None:
+            found = self._kept(reply)
+        text = " ".join(self.choices.texts[at] for at in found)
+        return Quoted(text, tuple(self.citations[at] for at in found), True) if found else None
+
+    def _chosen(self, reply: str) -> list[int] | None:
+        """The numbers of the choices that `reply` consists of; None when it is anything else."""
+        texts, found = self.choices.texts, list[int]()
+        while reply and len(found) < self.choices.at_most:
+            fitting = [at for at in range(self.choices.quotes) if reply.startswith(texts[at]) and at not in found]
+            if not fitting:
                 return None
-            found.append(self.citations[at])
-            said.append(texts[at])
-            rest = rest[len(texts[at]) :].lstrip()
-        return Quoted(" ".join(said), tuple(found), True) if found and not rest else None
+            found.append(max(fitting, key=lambda at: len(texts[at])))
+            reply = reply[len(texts[found[-1]]) :].lstrip()
+        return None if reply else found
+
+    def _kept(self, reply: str) -> list[int]:
+        """The numbers of the choices whose sentence is a sentence of `reply`, spacing and quotation marks aside."""
+        numbers = {_bare(citation.quote): at for at, citation in reversed(list(enumerate(self.citations)))}
+        if self.unknown and self.unknown in reply:
+            return []  # it takes back what it says
+        said = [_bare(sentence) for sentence in sentences(_CITATION.sub("", reply))]
+        return list(dict.fromkeys(numbers[sentence] for sentence in said if sentence in numbers))[
+            : self.choices.at_most
+        ]
+
+
+def _bare(sentence: str) -> str:
+    return " ".join(sentence.split()).strip("\"'“”‘’«» ")
 
 
 def quotable(
