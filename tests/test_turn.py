@@ -232,6 +232,45 @@ async def test_what_the_user_said_drives_a_tool_that_acts(open_bot):
         assert reply.text == "Paid."
 
 
+PICKY = LOOKUP.replace("@tool\ndef order_status", '@tool(from_user=frozenset({"order_id"}))\ndef order_status')
+
+
+async def test_an_argument_that_must_be_the_users_own_words_is_a_choice_among_them(open_bot):
+    call = {"call": "order_status", "arguments": {"order_id": "B-17"}}
+    files = {**shop(), "plugins/shop.py": PICKY}
+    async with open_bot(files, script=[call, "Order B-17 was shipped."]) as bots:
+        reply = await bots[BOT].reply("Where is b-17, my lamp?")
+        assert reply.text == "Order B-17 was shipped."
+        offered = {tool["function"]["name"]: tool["function"] for tool in bots.model().options[0]["tools"]}
+        choices = offered["order_status"]["parameters"]["properties"]["order_id"]["enum"]
+        assert {"b-17", "my lamp", "Where is b-17, my"} <= set(choices) and all("?" not in text for text in choices)
+
+
+async def test_what_the_user_did_not_write_is_refused(open_bot):
+    call = {"call": "order_status", "arguments": {"order_id": "B-18"}}
+    files = {**shop(), "plugins/shop.py": PICKY}
+    async with open_bot(files, script=[call, "Which order?"]) as bots:
+        reply = await bots[BOT].reply("Where is B-17?")
+        assert reply.tools[0].result.error and "must be what the user wrote" in reply.tools[0].result.text
+
+
+async def test_a_tool_is_not_offered_where_nothing_fits_its_pattern(open_bot):
+    files = {
+        **bot_yaml(
+            "plugins: {lookup: {tools: {order_status: {file: o.csv, key: id, describe: Look up, pattern: 'B-[0-9]+'}}}}\n"
+        ),
+        "tenants/acme/support/o.csv": "id,state\nB-17,shipped\n",
+    }
+    async with open_bot(files, script=["One.", "Two.", "Three."]) as bots:
+        first = await bots[BOT].reply("Where is my order?", user="u")
+        assert "tools" not in bots.model().options[0]
+        second = await bots[BOT].reply("it is b-17", user="u", conversation=first.turn.conversation)
+        await bots[BOT].reply("so?", user="u", conversation=second.turn.conversation)
+        for options in bots.model().options[1:]:
+            properties = options["tools"][0]["function"]["parameters"]["properties"]
+            assert properties["id"]["enum"] == ["b-17"]
+
+
 async def test_in_quote_mode_an_invented_figure_shows_the_result_instead(open_bot):
     call = {"call": "order_status", "arguments": {"order_id": "B-17"}}
     script = [call, "Order B-17 arrives on 13 March.", call, "Order B-17 arrives on 12 March."]

@@ -73,7 +73,7 @@ async def say(
     model: BaseChatModel,
     messages: Sequence[Message],
     *,
-    tools: Sequence[Tool] = (),
+    tools: Sequence[dict[str, JSONValue]] = (),
     choices: Choices | None = None,
     max_tokens: int,
     tenant: str,
@@ -92,7 +92,7 @@ async def say(
     try:
         with _untraced():
             if tools:
-                speaker = model.bind_tools([_openai_tool(tool) for tool in tools])
+                speaker = model.bind_tools(tools)
             async for chunk in speaker.astream(to_messages(messages), _SILENT, **options):
                 if not isinstance(chunk, AIMessageChunk):
                     raise TypeError(f"the model gave a {type(chunk).__name__}, not an AIMessageChunk")
@@ -129,14 +129,6 @@ def _usage(chunk: AIMessageChunk | None) -> Usage:
         return Usage(calls=1)
     cached = counted.get("input_token_details", {}).get("cache_read", 0)
     return Usage(counted["input_tokens"], cached, counted["output_tokens"], 1)
-
-
-def _openai_tool(tool: Tool) -> dict[str, object]:
-    schema = {key: value for key, value in tool.schema.items() if key != "title"}
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": schema},
-    }
 
 
 def _untraced() -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""Running one tool call: arguments checked, time and size bounded, every fault a result that the model sees."""
+"""Tools in a turn: what the model is offered, and running one call with every fault a result that it sees."""
 
 from __future__ import annotations
 
@@ -6,18 +6,63 @@ import asyncio
 import inspect
 import json
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from sartor.spec import Limits
 from sartor.tools import Tool
-from sartor.values import ToolCall, ToolResult, Turn
+from sartor.values import JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["check_call", "run_tool"]
+__all__ = ["check_call", "offer", "run_tool"]
 
 log = logging.getLogger("sartor.tools")
+
+
+_WORDS_OF_USER = 4
+"""An argument that must be the user's own words has at most so many of them."""
+
+
+def offer(tool: Tool, said: Sequence[str]) -> dict[str, JSONValue] | None:
+    """`tool` as the model is told of it (OpenAI's form), with `said`, the user's messages, in mind.
+
+    Arguments that must be the user's own words become a choice among them. None when the user wrote nothing that
+    such an argument could be.
+    """
+    schema = {key: value for key, value in tool.schema.items() if key != "title"}
+    properties = schema.get("properties")
+    if tool.from_user and isinstance(properties, dict):
+        properties = dict(properties)
+        required = schema.get("required")
+        for name in tool.from_user & properties.keys():
+            told = properties[name]
+            told = dict(told) if isinstance(told, dict) else {}
+            fitting = list(_fitting(said, told.pop("pattern", None)))
+            if fitting:
+                properties[name] = {**told, "enum": fitting}
+            elif isinstance(required, list) and name in required:
+                return None
+            else:
+                del properties[name]
+        schema["properties"] = properties
+    function: dict[str, JSONValue] = {"name": tool.name, "description": tool.description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+def _fitting(said: Sequence[str], pattern: JSONValue) -> Iterator[JSONValue]:
+    """The stretches of words in `said` that fit `pattern`, or all of them, each once, the last message's first."""
+    fits = re.compile(str(pattern), re.IGNORECASE) if pattern else None
+    seen: set[str] = set()
+    for text in reversed(said):
+        words = [match.span() for match in re.finditer(r"[^\s,;:!?()\"“”«»]+", text)]
+        for at, (start, _) in enumerate(words):
+            for _, end in words[at : at + _WORDS_OF_USER]:
+                stretch = text[start:end].rstrip(".'’")
+                if stretch and stretch not in seen and (fits is None or fits.search(stretch)):
+                    seen.add(stretch)
+                    yield stretch
 
 
 def check_call(
@@ -35,6 +80,9 @@ def check_call(
             for fault in error.errors(include_url=False)
         )
         return _error(call, f"{call.name} was called wrongly: {faults}")
+    for name in tool.from_user & call.arguments.keys():
+        if Origin.USER not in call.origins.get(name, frozenset()):
+            return _error(call, f"{name} of {call.name} must be what the user wrote; ask the user for it")
     return tool, {name: getattr(checked, name) for name in type(checked).model_fields}
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 from sartor.errors import PluginError
@@ -41,8 +42,12 @@ class Tool:
     """Seconds; None: the bot's `limits.tool_seconds`."""
     audiences: frozenset[str] = field(default_factory=frozenset)
     """Only these audiences may use it; empty: all."""
+    from_user: frozenset[str] = field(default_factory=frozenset)
+    """Text arguments that must be the user's own words, such as an order number: the model may only pick them out
+    of what the user wrote (those that fit the argument's ``pattern``, where it has one), so that it cannot make
+    one up. Where the user wrote nothing that fits, the tool is not offered."""
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, JSONValue]:
         """The JSON Schema of the arguments."""
         return self.arguments.model_json_schema()
@@ -62,6 +67,7 @@ def tool(
     acts: bool = False,
     timeout: float | None = None,
     audiences: frozenset[str] = frozenset(),
+    from_user: frozenset[str] = frozenset(),
 ) -> Callable[[Callable[..., object]], Tool]: ...
 def tool(
     function: Callable[..., object] | None = None,
@@ -72,6 +78,7 @@ def tool(
     acts: bool = False,
     timeout: float | None = None,
     audiences: frozenset[str] = frozenset(),
+    from_user: frozenset[str] = frozenset(),
 ) -> Tool | Callable[[Callable[..., object]], Tool]:
     """Make a `Tool` of a function; name, description and argument types are read from it.
 
@@ -84,7 +91,7 @@ def tool(
         label = name or function.__name__
         if not told:
             raise PluginError(f"tool {label!r} has no description", remedy="Give its function a docstring.")
-        return Tool(label, told, function, _arguments(label, function), acts, timeout, audiences)
+        return Tool(label, told, function, _arguments(label, function), acts, timeout, audiences, from_user)
 
     return make if function is None else make(function)
 

@@ -23,14 +23,16 @@ from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
 from sartor.spec import BotSpec, Text
-from sartor.toolbox import check_call, run_tool
+from sartor.toolbox import check_call, offer, run_tool
 from sartor.tools import Tool
 from sartor.values import (
     BotInfo,
     Citation,
     Delta,
     Event,
+    Exchange,
     Finished,
+    JSONValue,
     Message,
     Origin,
     Outcome,
@@ -135,9 +137,10 @@ class TurnPath:
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
 
+        tools = self.offered(history)
+
         for step in range(limits.tool_steps + 1):
-            tools = self.tools() if step < limits.tool_steps else ()
-            said, calls = await self.speak(messages, tools)
+            said, calls = await self.speak(messages, tools if step < limits.tool_steps else ())
             if not calls or self.release.blocked:
                 break
             uses: list[ToolUse] = []
@@ -164,11 +167,16 @@ class TurnPath:
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
 
-    def tools(self) -> Sequence[Tool]:
+    def offered(self, history: Sequence[Exchange]) -> Sequence[dict[str, JSONValue]]:
+        """The tools that the model is told of: those for this audience, and for what the user has said so far."""
+        said = [*(exchange.question for exchange in history), self.turn.text]
         tools = self.parts.tools.values()
-        return [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
+        mine = [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
+        return [told for tool in mine if (told := offer(tool, said)) is not None]
 
-    async def speak(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[str, Sequence[ToolCall]]:
+    async def speak(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, JSONValue]]
+    ) -> tuple[str, Sequence[ToolCall]]:
         """Let the model answer: its text goes to the user as grounding and output policies allow, its tool calls
         are given back."""
         from sartor.langchain import say  # costs half a second, so not before the first message

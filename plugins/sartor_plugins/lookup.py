@@ -69,7 +69,8 @@ class TableSettings(PluginSettings):
     columns: tuple[str, ...] = ()
     """The columns that the tool tells, beside the key; empty: all."""
     pattern: Annotated[str, AfterValidator(_is_pattern)] = ""
-    """What a key looks like, as a regular expression; told to the model, and not enforced."""
+    """What a key looks like, as a regular expression. The tool is offered to the model only where the user wrote
+    something that looks so, in letters of either case; the model picks it out and cannot make one up."""
     verify: str | None = None
     """A column whose value the user must know as well, such as ``postcode``; the tool then takes both."""
 
@@ -103,7 +104,7 @@ class LookupPlugin(Plugin):
 def _make_tool(name: str, settings: TableSettings, directory: Path) -> Tool:
     table = Table(settings, directory)
     key, second = _argument(settings.key), _argument(settings.verify or "")
-    extra: dict[str, JsonValue] = {"pattern": settings.pattern} if settings.pattern else {}
+    extra: dict[str, JsonValue] = {"pattern": f"^(?:{settings.pattern})$"} if settings.pattern else {}
     told = f"{settings.key}, as the user wrote it"
     fields: dict[str, object] = {key: (str, Field(description=told, json_schema_extra=extra))}
     if settings.verify:
@@ -113,7 +114,7 @@ def _make_tool(name: str, settings: TableSettings, directory: Path) -> Tool:
         return table.find(arguments[key], arguments.get(second, ""))
 
     arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]
-    return Tool(name, settings.describe, look_up, arguments)
+    return Tool(name, settings.describe, look_up, arguments, from_user=frozenset(fields))
 
 
 def _argument(column: str) -> str:

@@ -11,7 +11,7 @@ from sartor.errors import PluginError
 from sartor.spec import Limits
 from sartor.toolbox import check_call, run_tool
 from sartor.tools import Tool
-from sartor.values import BotInfo, JSONValue, ToolCall, ToolResult, Turn
+from sartor.values import BotInfo, JSONValue, Origin, ToolCall, ToolResult, Turn
 from sartor_plugins.lookup import LookupPlugin, LookupSettings
 
 ORDERS = """order_id,status,carrier,expected,postcode
@@ -38,7 +38,7 @@ def orders(tmp_path: Path) -> Path:
 
 
 async def call(tool: Tool, **arguments: JSONValue) -> str:
-    request = ToolCall("1", "order_status", arguments)
+    request = ToolCall("1", "order_status", arguments, {name: frozenset({Origin.USER}) for name in arguments})
     checked = check_call({tool.name: tool}, request, "")
     assert not isinstance(checked, ToolResult), checked.text
     return (await run_tool(tool, request, checked[1], TURN, Limits())).text
@@ -83,7 +83,7 @@ async def test_the_schema_tells_the_model_what_a_key_looks_like(orders: Path) ->
     assert tool.schema["properties"] == {
         "order_id": {
             "description": "order_id, as the user wrote it",
-            "pattern": r"BW-\d{4}",
+            "pattern": r"^(?:BW-\d{4})$",
             "title": "Order Id",
             "type": "string",
         }
