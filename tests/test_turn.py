@@ -257,7 +257,8 @@ async def test_what_the_user_did_not_write_is_refused(open_bot):
 async def test_a_tool_is_not_offered_where_nothing_fits_its_pattern(open_bot):
     files = {
         **bot_yaml(
-            "plugins: {lookup: {tools: {order_status: {file: o.csv, key: id, describe: Look up, pattern: 'B-[0-9]+'}}}}\n"
+            "plugins: {lookup: {tools: {order_status: "
+            "{file: o.csv, key: id, describe: Look up, pattern: 'B-[0-9]+'}}}}\n"
         ),
         "tenants/acme/support/o.csv": "id,state\nB-17,shipped\n",
     }
@@ -274,11 +275,15 @@ async def test_a_tool_is_not_offered_where_nothing_fits_its_pattern(open_bot):
 async def test_in_quote_mode_an_invented_figure_shows_the_result_instead(open_bot):
     call = {"call": "order_status", "arguments": {"order_id": "B-17"}}
     script = [call, "Order B-17 arrives on 13 March.", call, "Order B-17 arrives on 12 March."]
+    script += [call, "The order " + "goes " * 20, call, "All is well."]
     async with open_bot(shop("grounding: quote\n"), script=script) as bots:
         wrong = await bots[BOT].reply("Where is B-17?")
-        assert wrong.text == '{"order_id": "B-17", "status": "shipped", "expected": "12 March"}'
+        result = "Order id: B-17\nStatus: shipped\nExpected: 12 March"
+        assert wrong.text == result
         right = await bots[BOT].reply("Where is B-17?")
         assert right.text == "Order B-17 arrives on 12 March."
+        for empty in ("it stammers", "it says nothing"):
+            assert (await bots[BOT].reply("Where is B-17?")).text == result, empty
 
 
 async def test_a_model_that_breaks_is_an_outcome_and_is_stored(open_bot):

@@ -7,6 +7,7 @@ the model writes, and numbers that point to no passage are taken out.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -17,7 +18,7 @@ from sartor.text import sentences
 from sartor.values import Choices, Citation, Passage
 from sartor.words import overlap
 
-__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "quotable", "unsupported"]
+__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "quotable", "readable", "tells", "unsupported"]
 
 _PRIOR_SCALE = 6.0
 """Natural-log weight between a sentence that shares every informative word with the question and one that
@@ -158,6 +159,38 @@ def unsupported(reply: str, sources: Sequence[str]) -> list[str]:
     """
     known = {_plain(token) for source in sources for token in _pieces(source)}
     return [token for token in _claims(reply) if not {_plain(piece) for piece in _pieces(token)} <= known]
+
+
+def tells(reply: str, results: Sequence[str]) -> bool:
+    """Whether `reply` says something of tool results: it has a word of them that is no mere key, and it does not
+    stammer, as a small model may."""
+    words = [_plain(word) for word in _pieces(reply)]
+    stammers = any(len(set(words[at : at + 6])) == 1 for at in range(len(words) - 5)) or any(
+        len(word) > 40 for word in words
+    )
+    values = {_plain(piece) for result in results for value in _values(result) for piece in _pieces(value)}
+    return not stammers and bool(values & set(words))
+
+
+def readable(result: str) -> str:
+    """A tool's result for a person: a JSON object as lines of ``name: value``, anything else as it is."""
+    try:
+        found = json.loads(result)
+    except ValueError:
+        return result
+    if not isinstance(found, dict) or not found or any(isinstance(value, dict | list) for value in found.values()):
+        return result
+    told = [(name.replace("_", " ").strip(), value) for name, value in found.items() if value not in (None, "")]
+    return "\n".join(f"{name[:1].upper()}{name[1:]}: {value}" for name, value in told)
+
+
+def _values(result: str) -> list[str]:
+    try:
+        found = json.loads(result)
+    except ValueError:
+        return [result]
+    values = list(found.values()) if isinstance(found, dict) else found if isinstance(found, list) else [found]
+    return [value if isinstance(value, str) else json.dumps(value) for value in values]
 
 
 def _claims(reply: str) -> list[str]:

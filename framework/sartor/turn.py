@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sartor.errors import NamingError, RunError, SartorError
-from sartor.grounding import CitationFilter, Quotable, cited, quotable, unsupported
+from sartor.grounding import CitationFilter, Quotable, cited, quotable, readable, tells, unsupported
 from sartor.judge import Approver, Judge
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
@@ -244,11 +244,14 @@ class TurnPath:
         return found.text
 
     def checked(self, text: str) -> str:
-        """What the model made of tool results, if every figure and name in it has a source, else the results."""
+        """What the model made of tool results, if it tells of them and every figure and name in it has a source,
+        else the results themselves."""
         results = [use.result.text for use in self.uses]
         sources = [*results, self.turn.text, *(part.text for part in self.persona.instructions)]
         verbatim = self.spec.grounding.tool_results == "verbatim"
-        return "\n".join(results) if verbatim or not text.strip() or unsupported(text, sources) else text.strip()
+        if verbatim or not tells(text, results) or unsupported(text, sources):
+            return "\n".join(map(readable, results))
+        return text.strip()
 
     async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
         """Run one tool call between its policies; None when a policy ended the turn."""
