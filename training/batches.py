@@ -7,6 +7,7 @@ import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Full
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
 def collate(samples: list[Sample], length: int) -> Batch:
     tokens = torch.zeros(len(samples), length, dtype=torch.int64)
     at, weight, match_at, match, gold, ask_at, start_at, start = [], [], [], [], [], [], [], []
-    most = max(1, max(len(s.units) for s in samples))
+    most = max(1, *(len(s.units) for s in samples))
     unit_at = torch.full((len(samples), most), -1)
     for row, s in enumerate(samples):
         tokens[row, : len(s.ids)] = torch.tensor(s.ids)
@@ -122,6 +123,7 @@ def collate(samples: list[Sample], length: int) -> Batch:
 
 def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue) -> None:
     """Fill the queue for ever; `phase` says how hard the examples are."""
+    parent = os.getppid()
     os.nice(10)  # the training itself goes first
     torch.set_num_threads(1)
     coder = Coder(work / "tokenizer.json")
@@ -140,8 +142,15 @@ def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue
             continue
         bins[length].append(sample)
         if len(bins[length]) * length >= budget:
-            queue.put(collate(bins[length], length))
+            batch = collate(bins[length], length)
             bins[length] = []
+            while True:
+                try:
+                    queue.put(batch, timeout=5)
+                    break
+                except Full:
+                    if os.getppid() != parent:  # the training is gone
+                        return
 
 
 class Feed:

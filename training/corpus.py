@@ -178,7 +178,7 @@ def read_wordnet(root: Path) -> tuple[list[Document], dict[str, list[str]]]:
         for i in range(0, len(pairs), 5):
             lines = []
             for name, meaning in pairs[i : i + 5]:
-                form = rng.choice(forms if name.islower() else forms[1:2] + ("{n} was {g}.", "{n} is {g}."))
+                form = rng.choice(forms if name.islower() else (*forms[1:2], "{n} was {g}.", "{n} is {g}."))
                 article = "An" if name[0].lower() in "aeiou" else "A"
                 lines.append(form.format(A=article, n=name, N=name[0].upper() + name[1:], g=meaning))
             documents += chunk("en", "wordnet", f"{pairs[i][0]} and others", lines)

@@ -32,8 +32,8 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the lexical score beside th
 def units_of(text: str) -> list[str]:
     """The quotable units of a passage: sentences, list items and table rows, word for word."""
     found: list[str] = []
-    for line in text.splitlines():
-        line = re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", line).strip()
+    for row in text.splitlines():
+        line = re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", row).strip()
         if line.startswith("|"):
             if not set(line) <= set("|-: "):
                 found.append(line)

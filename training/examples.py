@@ -270,7 +270,7 @@ class Generator:
         tool = rng.choice(tools)
         message, arguments = make_call(tool, rng, lang)
         content, words = result_turn(tool, arguments, rng, lang)
-        persona, messages = self.opening(lang)
+        _persona, messages = self.opening(lang)
         if rng.random() < 0.3:
             message, _ = ask_over(message, [self.chunk(lang)])
         call = {"type": "function", "function": {"name": tool.name, "arguments": arguments}}

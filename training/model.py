@@ -210,15 +210,15 @@ class Mini(nn.Module):
         block.q.weight[rows] = 0
         block.k.weight[rows] = 0
         slow = self._slow()
+        part = len(slow) * 5 // 8
         for i, place in enumerate(slow):
             q, k = block.q.weight[rows.start + place], block.k.weight[rows.start + place]
-            if i < len(slow) * 5 // 8:  # the present token, and the one before the key
+            if i < part:  # the present token, and the one before the key
                 q.copy_(1.4 * self.projection[i])
                 k[self.before + i] = 1.4
             else:  # the token before, and the second before the key
-                i -= len(slow) * 5 // 8
-                q[self.before + i] = 1.4
-                k[self.second + i] = 1.4
+                q[self.before + i - part] = 1.4
+                k[self.second + i - part] = 1.4
         seen = torch.zeros(n, self.shape.width)
         seen[:, : self.before] = torch.linalg.qr(torch.randn(self.before, n))[0].T
         block.v.weight[rows] = seen

@@ -76,7 +76,7 @@ def choose(model: Mini, coder: Coder, case: RealCase, first: int = 10) -> list[t
     content, spans = ask_over(case.question, case.passages)
     messages = [{"role": "system", "content": SYSTEM.format(name="Brightwater", unknown=unknown)}, {"role": "user", "content": content}]
     prompt, _, _ = coder.prompt(messages, [])
-    units = list(dict.fromkeys([content[a:b] for a, b in spans])) + [unknown]
+    units = [*list(dict.fromkeys([content[a:b] for a, b in spans])), unknown]
     tokens, places, group = list(prompt), list(range(len(prompt))), [-1] * len(prompt)
     heads = [coder.plain(u)[:first] for u in units]
     for i, head in enumerate(heads):

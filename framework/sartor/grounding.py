@@ -87,13 +87,21 @@ def _bare(sentence: str) -> str:
 
 
 def quotable(
-    question: str, passages: Sequence[Passage], own: Sequence[str], *, candidates: int, at_most: int, prior: float
+    question: str,
+    passages: Sequence[Passage],
+    own: Sequence[str],
+    *,
+    candidates: int,
+    at_most: int,
+    prior: float,
+    tools: Sequence[str] = (),
 ) -> Quotable:
     """The choices for a reply to `question`.
 
     The `candidates` sentences of `passages` that share most informative words with the question are kept, in
-    the passages' order; each gets the prior weight ``exp(prior × scale × overlap)``. `own` are the bot's own
-    texts (greeting, unknown), the last of which says that the documents do not tell; they weigh 1.
+    the passages' order; each gets the prior weight ``exp(prior × scale × overlap)``, and so does a tool call, by
+    what `tools` tells of each tool. `own` are the bot's own texts (greeting, unknown), the last of which says that
+    the documents do not tell; they weigh 1.
     """
     found: list[tuple[str, Citation]] = []
     seen: set[str] = set()
@@ -103,13 +111,20 @@ def quotable(
                 seen.add(sentence)
                 text = f"{sentence} [{number}]"
                 found.append((text, Citation(number, passage.id, passage.source, passage.title, sentence)))
-    scores = overlap(question, [f"{citation.title} {citation.quote}" for _, citation in found])
-    best = sorted(range(len(found)), key=lambda at: (-scores[at], at))[:candidates]
-    kept = [(*found[at], scores[at]) for at in sorted(best)]
-    weights = [math.exp(prior * _PRIOR_SCALE * score) for *_, score in kept]
-    texts = tuple(text for text, _, _ in kept) + tuple(own)
-    choices = Choices(texts, (*weights, *(1.0 for _ in own)), quotes=len(kept), at_most=at_most)
-    return Quotable(choices, tuple(citation for _, citation, _ in kept), own[-1] if own else "")
+    told = [f"{citation.title} {citation.quote}" for _, citation in found]
+    shares = overlap(question, [*told, *tools])
+    weights = [math.exp(prior * _PRIOR_SCALE * share) for share in shares]
+    best = sorted(range(len(found)), key=lambda at: (-shares[at], at))[:candidates]
+    kept = sorted(best)
+    texts = tuple(found[at][0] for at in kept) + tuple(own)
+    choices = Choices(
+        texts,
+        (*(weights[at] for at in kept), *(1.0 for _ in own)),
+        quotes=len(kept),
+        at_most=at_most,
+        call=max(weights[len(found) :], default=1.0),
+    )
+    return Quotable(choices, tuple(found[at][1] for at in kept), own[-1] if own else "")
 
 
 _CITATION = re.compile(r" ?\[(\d{1,3})\]")
@@ -165,9 +180,8 @@ def tells(reply: str, results: Sequence[str]) -> bool:
     """Whether `reply` says something of tool results: it has a word of them that is no mere key, and it does not
     stammer, as a small model may."""
     words = [_plain(word) for word in _pieces(reply)]
-    stammers = any(len(set(words[at : at + 6])) == 1 for at in range(len(words) - 5)) or any(
-        len(word) > 40 for word in words
-    )
+    runs = [tuple(words[at : at + 3]) for at in range(len(words) - 2)]
+    stammers = 3 * len(set(runs)) < 2 * len(runs) or any(len(word) > 40 for word in words)
     values = {_plain(piece) for result in results for value in _values(result) for piece in _pieces(value)}
     return not stammers and bool(values & set(words))
 

@@ -16,7 +16,7 @@ from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["check_call", "offer", "run_tool"]
+__all__ = ["check_call", "offer", "run_tool", "summary"]
 
 log = logging.getLogger("sartor.tools")
 
@@ -49,6 +49,12 @@ def offer(tool: Tool, said: Sequence[str]) -> dict[str, JSONValue] | None:
         schema["properties"] = properties
     function: dict[str, JSONValue] = {"name": tool.name, "description": tool.description, "parameters": schema}
     return {"type": "function", "function": function}
+
+
+def summary(offered: dict[str, JSONValue]) -> str:
+    """What an offered tool is about, in words to compare a question with."""
+    words = re.findall(r"[^\W_]+(?:-[^\W_]+)*", json.dumps(offered["function"], ensure_ascii=False))
+    return " ".join(words)
 
 
 def _fitting(said: Sequence[str], pattern: JSONValue) -> Iterator[JSONValue]:

@@ -23,7 +23,7 @@ from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
 from sartor.spec import BotSpec, Text
-from sartor.toolbox import check_call, offer, run_tool
+from sartor.toolbox import check_call, offer, run_tool, summary
 from sartor.tools import Tool
 from sartor.values import (
     BotInfo,
@@ -182,7 +182,7 @@ class TurnPath:
         from sartor.langchain import say  # costs half a second, so not before the first message
 
         grounding = self.spec.grounding
-        quotes = self.quotable() if grounding.mode == "quote" and not self.uses else None
+        quotes = self.quotable(tools) if grounding.mode == "quote" and not self.uses else None
         whole = grounding.mode == "quote"
         numbers = CitationFilter(len(self.passages))
         text = ""
@@ -222,7 +222,7 @@ class TurnPath:
         await self.give(text, final=True)
         return text, ()
 
-    def quotable(self) -> Quotable:
+    def quotable(self, tools: Sequence[dict[str, JSONValue]]) -> Quotable:
         grounding = self.spec.grounding
         own = [text for text in (self.persona.greeting, self.persona.unknown) if text]
         return quotable(
@@ -232,6 +232,7 @@ class TurnPath:
             candidates=grounding.candidates,
             at_most=grounding.max_quotes,
             prior=grounding.prior,
+            tools=[summary(tool) for tool in tools],
         )
 
     def quoted(self, quotes: Quotable, text: str) -> str:

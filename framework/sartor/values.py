@@ -226,6 +226,8 @@ class Choices:
     combined; later ones stand alone (a greeting, "I do not know")."""
     quotes: int = 0
     at_most: int = 1
+    call: float = 1.0
+    """Prior weight of a tool call, where tools are bound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ Two methods, one setting (``choice``):
     its weight. The full vocabulary is what makes this right: renormalised over the children, forced tokens
     would cost nothing, and a text that is hard to believe after its first word would look good.
 
-Two questions are decided apart from the texts' weights, by the probability that the model gives to each side
-as a whole: text or tool call, and, after a quote, end or another quote.
+Two questions are decided by the probability of each side as a whole: text or tool call, where each text counts with
+its weight and the call with `Choices.call`; and, without weights, end or another quote after a quote.
 """
 
 from __future__ import annotations
@@ -89,8 +89,13 @@ class Chooser:
         return self._root((n for n in range(self._choices.quotes) if self._choices.texts[n] not in used), " ")
 
     def _prefers_call(self, root: Node, opening: int) -> bool:
+        """Whether a call is likelier than all texts together, each with the weight of the best that begins so."""
         row = log_softmax(self._session.logits())
-        return bool(row[opening] > _together(row, root.children))
+        texts = sum(
+            math.exp(float(row[token])) * max(candidate.weight for candidate in child.below)
+            for token, child in root.children.items()
+        )
+        return math.exp(float(row[opening])) * self._choices.call > texts
 
     def _continues(self, root: Node) -> bool:
         row = log_softmax(self._session.logits())
