@@ -115,9 +115,18 @@ def collate(samples: list[Sample], length: int) -> Batch:
         match += [float(m) for _, m in s.matches]
     ints = torch.int64
     return Batch(
-        tokens, torch.tensor(at), torch.tensor(weight), unit_at, torch.tensor(start_at, dtype=ints), torch.tensor(start, dtype=ints),
-        torch.tensor([s.span for s in samples]), torch.tensor(gold), torch.tensor(ask_at),
-        torch.tensor(match_at, dtype=ints), torch.tensor(match), [s.kind for s in samples],
+        tokens,
+        torch.tensor(at),
+        torch.tensor(weight),
+        unit_at,
+        torch.tensor(start_at, dtype=ints),
+        torch.tensor(start, dtype=ints),
+        torch.tensor([s.span for s in samples]),
+        torch.tensor(gold),
+        torch.tensor(ask_at),
+        torch.tensor(match_at, dtype=ints),
+        torch.tensor(match),
+        [s.kind for s in samples],
     )
 
 
@@ -161,7 +170,8 @@ class Feed:
         self.queue = context.Queue(maxsize=24)
         self.phase = context.Value("i", 0)
         self.workers = [
-            context.Process(target=produce, args=(work, seed + i, budget, self.phase, self.queue), daemon=True) for i in range(workers)
+            context.Process(target=produce, args=(work, seed + i, budget, self.phase, self.queue), daemon=True)
+            for i in range(workers)
         ]
         for worker in self.workers:
             worker.start()

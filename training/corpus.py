@@ -103,7 +103,7 @@ def read_marked(text: str, source: str) -> Iterator[Document]:
     rows = text.split("\n")
     for i, row in enumerate(rows):
         below = rows[i + 1].strip() if i + 1 < len(rows) else ""
-        if len(below) > 3 and len(set(below)) == 1 and below[0] in "=-~^*+#\"" and row.strip():
+        if len(below) > 3 and len(set(below)) == 1 and below[0] in '=-~^*+#"' and row.strip():
             yield from chunk("en", source, title, [*lines, " ".join(paragraph)])
             title, lines, paragraph = row.strip(), [], []
         elif row.startswith("#"):

@@ -73,7 +73,9 @@ class Lexical:
 
 def passages_for(case: dict, question: dict, lexical: Lexical, most: int = 3) -> list[dict]:
     """The documents that a retriever would give: the nearest, and the one with the answer among them."""
-    ranked = sorted(case["documents"], key=lambda d: -lexical.score(question["ask"], d["title"] + "\n" + d["text"]))[:most]
+    ranked = sorted(case["documents"], key=lambda d: -lexical.score(question["ask"], d["title"] + "\n" + d["text"]))[
+        :most
+    ]
     answer = question.get("answer")
     if answer and not any(plain(answer) in plain(d["text"]) for d in ranked):
         holder = next((d for d in case["documents"] if plain(answer) in plain(d["text"])), None)
@@ -93,7 +95,14 @@ def system_of(case: dict) -> str:
 
 def tools_of(case: dict) -> list[dict]:
     return [
-        {"type": "function", "function": {"name": t["name"], "description": t["description"], "parameters": {"type": "object", "properties": {p: {"type": k} for p, k in t["parameters"].items()}}}}
+        {
+            "type": "function",
+            "function": {
+                "name": t["name"],
+                "description": t["description"],
+                "parameters": {"type": "object", "properties": {p: {"type": k} for p, k in t["parameters"].items()}},
+            },
+        }
         for t in case.get("tools", [])
     ]
 
@@ -110,17 +119,23 @@ class Tally:
         self.right[name] += bool(right)
 
     def figures(self) -> dict[str, dict[str, float]]:
-        return {n: {"right": self.right[n], "of": self.asked[n], "share": round(self.right[n] / self.asked[n], 3)} for n in self.asked}
+        return {
+            n: {"right": self.right[n], "of": self.asked[n], "share": round(self.right[n] / self.asked[n], 3)}
+            for n in self.asked
+        }
 
 
-def judge_questions(case: dict, judge: Judge, tally: Tally) -> None:
+def judge_questions(case: dict, judge: Judge, tally: Tally, most: int) -> None:
     """Which sentence is quoted: by the model, by word overlap, and by both together."""
     lang = case["language"]
     lexical = Lexical(u for d in case["documents"] for u in units_of(d["text"]))
     for question in case["questions"]:
-        passages = passages_for(case, question, lexical)
+        passages = passages_for(case, question, lexical, most)
         units = list(dict.fromkeys(u for p in passages for u in units_of(p["text"])))
-        messages = [{"role": "system", "content": system_of(case)}, {"role": "user", "content": prompt_of(question["ask"], passages)}]
+        messages = [
+            {"role": "system", "content": system_of(case)},
+            {"role": "user", "content": prompt_of(question["ask"], passages)},
+        ]
         unknown = case["unknown"].strip()
         scored = judge.candidates(messages, [*units, unknown])
         words = {u: lexical.score(question["ask"], u) for u in units}
@@ -134,7 +149,10 @@ def judge_questions(case: dict, judge: Judge, tally: Tally) -> None:
                 if answer:
                     tally.note(label, plain(best) == plain(answer) or plain(answer) in plain(best))
             says_unknown = max(scored, key=lambda u: model[u]) == unknown
-            tally.note(f"unknown {lang} {name}: {'answerable kept' if answer else 'unanswerable found'}", says_unknown != bool(answer))
+            tally.note(
+                f"unknown {lang} {name}: {'answerable kept' if answer else 'unanswerable found'}",
+                says_unknown != bool(answer),
+            )
         if answer:
             best = max(units, key=words.__getitem__)
             tally.note(f"quote {lang} lexical alone", plain(best) == plain(answer) or plain(answer) in plain(best))
@@ -154,10 +172,18 @@ def judge_tools(case: dict, judge: Judge, tally: Tally) -> None:
             tally.note(f"tools {lang} {setting}: call or not", (call is None) == (wanted is None))
             if wanted:
                 tally.note(f"tools {lang} {setting}: tool chosen", bool(call) and call.get("name") == wanted["name"])
-                same = bool(call) and {k: str(v) for k, v in (call.get("arguments") or {}).items()} == {k: str(v) for k, v in wanted["arguments"].items()}
+                same = bool(call) and {k: str(v) for k, v in (call.get("arguments") or {}).items()} == {
+                    k: str(v) for k, v in wanted["arguments"].items()
+                }
                 tally.note(f"tools {lang} {setting}: exact arguments", same and call["name"] == wanted["name"])
     for told in case.get("tool_results", []):
-        call = {"type": "function", "function": {"name": told["call"]["name"], "arguments": json.dumps(told["call"]["arguments"], ensure_ascii=False)}}
+        call = {
+            "type": "function",
+            "function": {
+                "name": told["call"]["name"],
+                "arguments": json.dumps(told["call"]["arguments"], ensure_ascii=False),
+            },
+        }
         content = told["result"] if isinstance(told["result"], str) else json.dumps(told["result"], ensure_ascii=False)
         messages = [
             {"role": "system", "content": system_of(case)},
@@ -167,15 +193,17 @@ def judge_tools(case: dict, judge: Judge, tally: Tally) -> None:
         ]
         text = judge.say(messages, tools)
         known = content + told["ask"] + json.dumps(told["call"]["arguments"], ensure_ascii=False)
-        tally.note(f"results {lang}: all values said", all(str(v).lower() in text.lower() for v in told["must_contain"]))
+        tally.note(
+            f"results {lang}: all values said", all(str(v).lower() in text.lower() for v in told["must_contain"])
+        )
         tally.note(f"results {lang}: nothing invented", all(n in known for n in re.findall(r"\d[\d.,:]*\d|\d", text)))
 
 
-def evaluate(model: Path, folder: Path) -> dict[str, dict[str, float]]:
+def evaluate(model: Path, folder: Path, most: int = 3) -> dict[str, dict[str, float]]:
     judge, tally = Judge(model), Tally()
     for path in sorted(folder.glob("*.yaml")):
         case = yaml.safe_load(path.read_text("utf-8"))
-        judge_questions(case, judge, tally)
+        judge_questions(case, judge, tally, most)
         judge_tools(case, judge, tally)
         for hello in case.get("greetings", []):
             messages = [{"role": "system", "content": system_of(case)}, {"role": "user", "content": hello}]
@@ -189,8 +217,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--cases", type=Path, default=Path(__file__).parent / "eval")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--passages", type=int, default=3, help="how many documents stand in a prompt")
     options = parser.parse_args(arguments)
-    figures = evaluate(options.model, options.cases)
+    figures = evaluate(options.model, options.cases, options.passages)
     for name in sorted(figures):
         f = figures[name]
         print(f"{name:64} {f['right']:4} of {f['of']:4}  {f['share']:.2f}")

@@ -42,14 +42,14 @@ class Judge:
         prompt = self.prompt(messages)
         self.model.reset()
         self.model.eval(prompt)
-        first = log_softmax(self.model.scores[len(prompt) - 1])
+        opening = log_softmax(self.model.scores[len(prompt) - 1])
         out: dict[str, Score] = {}
         for text in texts:
             ids = self.tokens(text)[:first]
             self.model.n_tokens = len(prompt)
             self.model.eval(ids)
             rows = log_softmax(self.model.scores[len(prompt) : len(prompt) + len(ids) - 1])
-            each = [float(first[ids[0]]), *(float(rows[i, t]) for i, t in enumerate(ids[1:]))]
+            each = [float(opening[ids[0]]), *(float(rows[i, t]) for i, t in enumerate(ids[1:]))]
             out[text] = Score(sum(each), sum(each) / len(each))
         return out
 

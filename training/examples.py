@@ -24,7 +24,13 @@ class Passage:
 
     def render(self) -> tuple[str, list[tuple[int, int]]]:
         """The text, and where each unit stands in it."""
-        before, between = {"prose": ("", " "), "lines": ("", "\n"), "bullets": ("- ", "\n"), "paragraphs": ("", "\n\n"), "numbers": ("1. ", "\n")}[self.layout]
+        before, between = {
+            "prose": ("", " "),
+            "lines": ("", "\n"),
+            "bullets": ("- ", "\n"),
+            "paragraphs": ("", "\n\n"),
+            "numbers": ("1. ", "\n"),
+        }[self.layout]
         text, spans = f"{self.title}\n", []
         for i, unit in enumerate(self.units):
             text += (between if i else "") + before
@@ -133,7 +139,11 @@ class Generator:
         others = []
         for _ in range(rng.randint(0 if home.units else 1, self.most_passages - 1)):
             way = rng.random()
-            others.append(self.chunk(lang, question.stems if way < 0.55 else content_stems(target) or None) if way < 0.75 else self.chunk(lang))
+            others.append(
+                self.chunk(lang, question.stems if way < 0.55 else content_stems(target) or None)
+                if way < 0.75
+                else self.chunk(lang)
+            )
         passages = [p for p in ([home] if home.units else []) + others]
         if not passages:
             return None
@@ -199,13 +209,25 @@ class Generator:
                 extra = self.chunk(lang).units[:2]
                 at = rng.randint(0, len(units))
                 units[at:at] = extra
-            title = rng.choice([group[0].block.topic.capitalize(), group[-1].block.topic.capitalize(), question.rstrip("? ") if rng.random() < 0.1 else "Information", "FAQ", group[0].block.name.capitalize()])
-            passages.append(Passage(title, units, rng.choices(["prose", "lines", "bullets", "paragraphs"], [5, 3, 2, 1])[0]))
+            title = rng.choice(
+                [
+                    group[0].block.topic.capitalize(),
+                    group[-1].block.topic.capitalize(),
+                    question.rstrip("? ") if rng.random() < 0.1 else "Information",
+                    "FAQ",
+                    group[0].block.name.capitalize(),
+                ]
+            )
+            passages.append(
+                Passage(title, units, rng.choices(["prose", "lines", "bullets", "paragraphs"], [5, 3, 2, 1])[0])
+            )
         if len(passages) < self.most_passages and rng.random() < 0.25:
             passages.append(self.chunk(lang))
         if not passages or sum(len(u.split()) for p in passages for u in p.units) > 4 * self.most_words:
             return None
-        return self.quoted("business", lang, question, passages, None if unanswerable else fact.sentence, content_stems(question))
+        return self.quoted(
+            "business", lang, question, passages, None if unanswerable else fact.sentence, content_stems(question)
+        )
 
     # -- conversations ------------------------------------------------------------------------
 
@@ -230,7 +252,9 @@ class Generator:
             turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
         return turns
 
-    def quoted(self, kind: str, lang: str, question: str, passages: list[Passage], gold: str | None, stems: list[str]) -> Example | None:
+    def quoted(
+        self, kind: str, lang: str, question: str, passages: list[Passage], gold: str | None, stems: list[str]
+    ) -> Example | None:
         rng = self.rng
         rng.shuffle(passages)
         content, spans = ask_over(question, passages)
@@ -247,7 +271,9 @@ class Generator:
             number = next(i for i, p in enumerate(passages, 1) if gold in p.units)
             answer = f"{gold} [{number}]"
         tools = [t.as_openai() for t in make_tools(rng, lang)] if not self.plain and rng.random() < 0.12 else []
-        return Example(kind if gold else kind + "-unknown", lang, messages, answer, tools, spans, at, stems, gold is None)
+        return Example(
+            kind if gold else kind + "-unknown", lang, messages, answer, tools, spans, at, stems, gold is None
+        )
 
     def call(self, lang: str) -> Example:
         """A message that wants a tool, sometimes with passages beside it."""

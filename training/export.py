@@ -14,7 +14,17 @@ from training.tokenizer import CHAT_TEMPLATE, CONTROL, SPECIAL, Coder
 
 __all__ = ["export"]
 
-PARTS = {"attn_norm": "attn_norm", "ffn_norm": "ffn_norm", "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output", "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}
+PARTS = {
+    "attn_norm": "attn_norm",
+    "ffn_norm": "ffn_norm",
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "o": "attn_output",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}
 
 
 def export(model: Mini, coder: Coder, path: Path, note: dict) -> None:
@@ -25,7 +35,9 @@ def export(model: Mini, coder: Coder, path: Path, note: dict) -> None:
     out = gguf.GGUFWriter(unfinished, "llama")
     out.add_name("sartor-mini")
     out.add_license("apache-2.0")
-    out.add_description(f"Sartor's built-in model for demonstrations and tests; {note.get('steps')} steps, {note.get('examples')} examples")
+    out.add_description(
+        f"Sartor's built-in model for demonstrations and tests; {note.get('steps')} steps, {note.get('examples')} examples"
+    )
     out.add_languages(["en", "fr"])
     out.add_context_length(shape.context)
     out.add_embedding_length(shape.width)
@@ -57,7 +69,11 @@ def add_tokenizer(out: gguf.GGUFWriter, coder: Coder) -> None:
     vocabulary = coder.tokenizer.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     kinds = [
-        gguf.TokenType.CONTROL if t in CONTROL else gguf.TokenType.USER_DEFINED if t in SPECIAL else gguf.TokenType.NORMAL
+        gguf.TokenType.CONTROL
+        if t in CONTROL
+        else gguf.TokenType.USER_DEFINED
+        if t in SPECIAL
+        else gguf.TokenType.NORMAL
         for t in tokens
     ]
     merges = [" ".join(m) if not isinstance(m, str) else m for m in stored_merges(coder)]

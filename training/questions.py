@@ -24,15 +24,31 @@ quels sont {q} ?|quelles sont {q} ?|est-ce que {q} ?|y a-t-il {q} ?|peut-on {q} 
 comment faire pour {q} ?|que signifie {q} ?|dans quel cas {q} ?|depuis quand {q} ?|informations sur {q}|parlez-moi de {q}|je veux {q}|faut-il {q} ?|dois-je {q} ?|que se passe-t-il avec {q} ?|de quoi {q} ?|bonjour, {q} ?""",
 }
 ASKS = {  # what was taken out of the sentence decides the question word
-    "en": {"year": "when|in what year|in which year|what year", "money": "how much|what does it cost|at what price", "number": "how many|what number of|how much",
-           "name": "who|which|what|what is the name of the", "reason": "why|for what reason", "means": "how|by what means|with what", "place": "where|in which place|in what"},
-    "fr": {"year": "quand|en quelle année|depuis quand", "money": "combien|à quel prix", "number": "combien de|combien|quel nombre de", "name": "qui|quel|quelle",
-           "reason": "pourquoi|pour quelle raison", "means": "comment|avec quoi", "place": "où|dans quel lieu|dans quel"},
+    "en": {
+        "year": "when|in what year|in which year|what year",
+        "money": "how much|what does it cost|at what price",
+        "number": "how many|what number of|how much",
+        "name": "who|which|what|what is the name of the",
+        "reason": "why|for what reason",
+        "means": "how|by what means|with what",
+        "place": "where|in which place|in what",
+    },
+    "fr": {
+        "year": "quand|en quelle année|depuis quand",
+        "money": "combien|à quel prix",
+        "number": "combien de|combien|quel nombre de",
+        "name": "qui|quel|quelle",
+        "reason": "pourquoi|pour quelle raison",
+        "means": "comment|avec quoi",
+        "place": "où|dans quel lieu|dans quel",
+    },
 }
 GAPS = {
     "year": re.compile(r"\b(?:(?:in|since|en|depuis|on|from)\s+)?(?:1[5-9]|20)\d\d\b"),
     "money": re.compile(r"[$£€]\s?\d[\d.,]*|\b\d[\d.,]*\s?(?:€|EUR|euros?|dollars?|%)"),
-    "number": re.compile(r"\b(?:\d[\d.,]*|two|three|four|five|six|seven|eight|ten|twelve|hundred|deux|trois|quatre|cinq|six|dix)\b"),
+    "number": re.compile(
+        r"\b(?:\d[\d.,]*|two|three|four|five|six|seven|eight|ten|twelve|hundred|deux|trois|quatre|cinq|six|dix)\b"
+    ),
     "reason": re.compile(r",?\s(?:because|since|so that|in order to|due to|parce que|afin de|car|puisque)\s.*"),
     "means": re.compile(r"\s(?:by \w+ing|using|with the|by means of|en utilisant|à l'aide|au moyen)\s.*"),
     "place": re.compile(r"\s(?:in the|at the|on the|in [A-Z]\w+|dans le|dans la|sur le|sur la|à [A-Z]\w+)\s[\w ]*"),
@@ -115,7 +131,11 @@ class Library:
         if rng.random() < 0.3:
             rng.shuffle(kept)
         if rng.random() < 0.5:  # small words between, as in a real question
-            glue = ["the", "of the", "for", "in", "a", "with", "to", "my", "and"] if sentence.isascii() else ["le", "la", "de", "pour", "dans", "un", "avec", "mon"]
+            glue = (
+                ["the", "of the", "for", "in", "a", "with", "to", "my", "and"]
+                if sentence.isascii()
+                else ["le", "la", "de", "pour", "dans", "un", "avec", "mon"]
+            )
             spread: list[str] = []
             for w in kept:
                 spread += [rng.choice(glue), w] if rng.random() < 0.5 else [w]

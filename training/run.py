@@ -1,6 +1,6 @@
 """The whole recipe in one command: corpus, tokenizer, training, export, evaluation.
 
-    python -m training.run --minutes 35 --out plugins/sartor_plugins/builtin/sartor-mini.gguf
+python -m training.run --minutes 35 --out plugins/sartor_plugins/builtin/sartor-mini.gguf
 """
 
 from __future__ import annotations
@@ -53,11 +53,20 @@ def prepare_tokens(work: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=35, help="how long to train, without the preparation of two minutes")
-    parser.add_argument("--out", type=Path, required=True, help="the GGUF file; replaced at each checkpoint")
-    parser.add_argument("--work", type=Path, default=Path("build/training"), help="where corpus, tokenizer and checkpoints lie")
+    parser.add_argument(
+        "--minutes", type=float, default=35, help="how long to train, without the preparation of two minutes"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("plugins/sartor_plugins/builtin/sartor-mini.gguf"),
+        help="the GGUF file; replaced at each checkpoint",
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/training"), help="where corpus, tokenizer and checkpoints lie"
+    )
     parser.add_argument("--every", type=float, default=10, help="minutes between checkpoints")
-    parser.add_argument("--rate", type=float, default=3e-3, help="the learning rate")
+    parser.add_argument("--rate", type=float, default=1.8e-3, help="the learning rate")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--real", type=Path, help="a folder with squad2 and piaf-fr, only to measure on")
     parser.add_argument("--keep", action="store_true", help="keep every checkpoint below the work folder")
@@ -91,7 +100,9 @@ def report(model: Path) -> None:
     try:
         from training.evaluate import main as evaluate
     except ModuleNotFoundError as missing:
-        print(f"Not evaluated: {missing.name} is not installed here. Run `python -m training.evaluate --model {model}` where it is.")
+        print(
+            f"Not evaluated: {missing.name} is not installed here. Run `python -m training.evaluate --model {model}` where it is."
+        )
         return
     evaluate(["--model", str(model)])
 

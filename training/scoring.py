@@ -74,7 +74,10 @@ def choose(model: Mini, coder: Coder, case: RealCase, first: int = 10) -> list[t
     """Log-likelihood of the first tokens of every sentence (and of not knowing), in one pass."""
     unknown = UNKNOWN[case.lang]
     content, spans = ask_over(case.question, case.passages)
-    messages = [{"role": "system", "content": SYSTEM.format(name="Brightwater", unknown=unknown)}, {"role": "user", "content": content}]
+    messages = [
+        {"role": "system", "content": SYSTEM.format(name="Brightwater", unknown=unknown)},
+        {"role": "user", "content": content},
+    ]
     prompt, _, _ = coder.prompt(messages, [])
     units = [*list(dict.fromkeys([content[a:b] for a, b in spans])), unknown]
     tokens, places, group = list(prompt), list(range(len(prompt))), [-1] * len(prompt)
@@ -107,9 +110,17 @@ def real_accuracy(model: Mini, coder: Coder, cases: dict[str, list[RealCase]]) -
             right += max(scores[:-1], key=lambda s: s[1])[0] in case.right
             strict += max(scores, key=lambda s: s[1])[0] in case.right
             asked = set(content_stems(case.question))
-            best = max((u for p in case.passages for u in p.units), key=lambda u: len(asked & set(content_stems(u))) - 0.001 * len(u))
+            best = max(
+                (u for p in case.passages for u in p.units),
+                key=lambda u: len(asked & set(content_stems(u))) - 0.001 * len(u),
+            )
             overlap += best in case.right
             size += len(scores) - 1
         n = len(found)
-        out |= {name: right / n, f"{name}-strict": strict / n, f"{name}-overlap": overlap / n, f"{name}-units": size / n}
+        out |= {
+            name: right / n,
+            f"{name}-strict": strict / n,
+            f"{name}-overlap": overlap / n,
+            f"{name}-units": size / n,
+        }
     return out

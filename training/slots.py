@@ -78,7 +78,16 @@ def faker(lang: str) -> Faker:
 def code(rng: random.Random) -> str:
     letters = "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZ", k=rng.randint(1, 3)))
     digits = "".join(rng.choices("0123456789", k=rng.randint(2, 6)))
-    return rng.choice([f"{letters}-{digits}", letters + digits, f"{digits}-{letters}", f"#{digits}", digits, f"{letters}-{digits[:2]}-{digits[2:] or 7}"])
+    return rng.choice(
+        [
+            f"{letters}-{digits}",
+            letters + digits,
+            f"{digits}-{letters}",
+            f"#{digits}",
+            digits,
+            f"{letters}-{digits[:2]}-{digits[2:] or 7}",
+        ]
+    )
 
 
 def price(rng: random.Random, lang: str) -> str:
@@ -86,7 +95,17 @@ def price(rng: random.Random, lang: str) -> str:
     cents = rng.choice(["", "", f".{rng.randint(0, 99):02}", ".90", ".50"])
     if lang == "fr":
         return f"{whole}{cents.replace('.', ',')} {rng.choice(['euros', '€', 'EUR'])}"
-    return rng.choice([f"{whole}{cents} EUR", f"${whole}{cents}", f"£{whole}{cents}", f"{whole}{cents} euros", f"{whole}{cents} dollars", f"€{whole}{cents}", f"{whole}{cents} CHF"])
+    return rng.choice(
+        [
+            f"{whole}{cents} EUR",
+            f"${whole}{cents}",
+            f"£{whole}{cents}",
+            f"{whole}{cents} euros",
+            f"{whole}{cents} dollars",
+            f"€{whole}{cents}",
+            f"{whole}{cents} CHF",
+        ]
+    )
 
 
 def time(rng: random.Random, lang: str, late: bool = False) -> str:
@@ -94,14 +113,24 @@ def time(rng: random.Random, lang: str, late: bool = False) -> str:
     if lang == "fr":
         return f"{hour} h" + (f" {minute}" if minute else "")
     half = f"{(hour - 1) % 12 + 1}" + (f":{minute:02}" if minute else "")
-    return rng.choice([f"{hour}:{minute:02}", f"{half} {'p.m.' if hour > 11 else 'a.m.'}", f"{half}{'pm' if hour > 11 else 'am'}"])
+    return rng.choice(
+        [f"{hour}:{minute:02}", f"{half} {'p.m.' if hour > 11 else 'a.m.'}", f"{half}{'pm' if hour > 11 else 'am'}"]
+    )
 
 
 def date(rng: random.Random, lang: str) -> str:
     day, month, year = rng.randint(1, 28), rng.choice(WORDS[lang]["month"]), rng.randint(2023, 2029)
     if lang == "fr":
         return f"{day} {month}" + rng.choice(["", f" {year}"])
-    return rng.choice([f"{day} {month}", f"{month} {day}", f"{day} {month} {year}", f"{month} {day}, {year}", f"{year}-{rng.randint(1, 12):02}-{day:02}"])
+    return rng.choice(
+        [
+            f"{day} {month}",
+            f"{month} {day}",
+            f"{day} {month} {year}",
+            f"{month} {day}, {year}",
+            f"{year}-{rng.randint(1, 12):02}-{day:02}",
+        ]
+    )
 
 
 def slot(name: str, rng: random.Random, lang: str) -> str:
@@ -113,7 +142,9 @@ def slot(name: str, rng: random.Random, lang: str) -> str:
     if kind == "n":
         return str(rng.choice([rng.randint(1, 12), rng.randint(2, 30), rng.randint(2, 100)]))
     if kind == "pct":
-        return f"{rng.choice([rng.randint(1, 60), 5, 10, 15, 20, 25, round(rng.uniform(0.1, 9), 1)])}" + (" %" if lang == "fr" else rng.choice(["%", " %", " percent"]))
+        return f"{rng.choice([rng.randint(1, 60), 5, 10, 15, 20, 25, round(rng.uniform(0.1, 9), 1)])}" + (
+            " %" if lang == "fr" else rng.choice(["%", " %", " percent"])
+        )
     if kind == "year":
         return str(rng.randint(1850, 2026))
     if kind == "time":
@@ -125,9 +156,14 @@ def slot(name: str, rng: random.Random, lang: str) -> str:
         return code(rng)
     fake.seed_instance(rng.getrandbits(32))
     made = {
-        "person": fake.name, "company": fake.company, "city": fake.city, "phone": fake.phone_number,
-        "email": fake.company_email, "address": lambda: fake.address().replace("\n", ", "),
-        "first": fake.first_name, "street": fake.street_address,
+        "person": fake.name,
+        "company": fake.company,
+        "city": fake.city,
+        "phone": fake.phone_number,
+        "email": fake.company_email,
+        "address": lambda: fake.address().replace("\n", ", "),
+        "first": fake.first_name,
+        "street": fake.street_address,
     }
     return made[kind]()
 

@@ -79,7 +79,13 @@ def hello(rng: random.Random, lang: str) -> str:
     """What a user says to greet, to thank or to take leave."""
     text = rng.choice(rng.choice(GREETINGS_FROM_USERS[lang].split("\n")).split("|"))
     way = rng.random()
-    return text[0].upper() + text[1:] if way < 0.5 else text.upper() if way < 0.53 else text + rng.choice(["", "", ".", "!", " :)"])
+    return (
+        text[0].upper() + text[1:]
+        if way < 0.5
+        else text.upper()
+        if way < 0.53
+        else text + rng.choice(["", "", ".", "!", " :)"])
+    )
 
 
 def off_topic(rng: random.Random, lang: str) -> str:

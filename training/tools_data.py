@@ -14,15 +14,53 @@ VERBS = {
     "fr": "get find check track cancel book order update search send reserve list".split(),
 }
 SAY = {
-    "get": "get|show me|give me|I need|what is|tell me", "look_up": "look up|what is|find|show me", "find": "find|look for|where is|search", "check": "check|is|what is|please check",
-    "track": "track|where is|follow|trace", "cancel": "cancel|please cancel|I want to cancel|drop", "create": "create|make|open|set up", "book": "book|I'd like to book|reserve|can I book",
-    "reserve": "reserve|book|keep|I want to reserve", "order": "order|buy|I'd like|get me", "list": "list|show|which are|what are", "show": "show|display|what is|let me see", "update": "update|change|correct|set",
-    "change": "change|modify|move|update", "search": "search|find|look for", "send": "send|mail|forward", "request": "request|ask for|I need|apply for", "report": "report|I want to report|tell you about", "compute": "compute|calculate|work out|how much is",
-    "convert": "convert|change|turn", "open": "open|start|create", "renew": "renew|extend|prolong", "confirm": "confirm|please confirm|accept", "schedule": "schedule|plan|arrange|set up", "register": "register|sign up|enrol|add", "add": "add|put|include",
-    "remove": "remove|delete|take away", "estimate": "estimate|how much is|guess", "compare": "compare|what is the difference between", "print": "print|print out", "pay": "pay|settle", "block": "block|stop|freeze",
+    "get": "get|show me|give me|I need|what is|tell me",
+    "look_up": "look up|what is|find|show me",
+    "find": "find|look for|where is|search",
+    "check": "check|is|what is|please check",
+    "track": "track|where is|follow|trace",
+    "cancel": "cancel|please cancel|I want to cancel|drop",
+    "create": "create|make|open|set up",
+    "book": "book|I'd like to book|reserve|can I book",
+    "reserve": "reserve|book|keep|I want to reserve",
+    "order": "order|buy|I'd like|get me",
+    "list": "list|show|which are|what are",
+    "show": "show|display|what is|let me see",
+    "update": "update|change|correct|set",
+    "change": "change|modify|move|update",
+    "search": "search|find|look for",
+    "send": "send|mail|forward",
+    "request": "request|ask for|I need|apply for",
+    "report": "report|I want to report|tell you about",
+    "compute": "compute|calculate|work out|how much is",
+    "convert": "convert|change|turn",
+    "open": "open|start|create",
+    "renew": "renew|extend|prolong",
+    "confirm": "confirm|please confirm|accept",
+    "schedule": "schedule|plan|arrange|set up",
+    "register": "register|sign up|enrol|add",
+    "add": "add|put|include",
+    "remove": "remove|delete|take away",
+    "estimate": "estimate|how much is|guess",
+    "compare": "compare|what is the difference between",
+    "print": "print|print out",
+    "pay": "pay|settle",
+    "block": "block|stop|freeze",
 }
-SAY_FR = {"get": "donne-moi|je veux|quel est", "find": "trouve|cherche|où est", "check": "vérifie|pouvez-vous vérifier|je voudrais savoir", "track": "où en est|suivre|je veux suivre", "cancel": "annule|je veux annuler|merci d'annuler", "book": "réserve|je voudrais réserver",
-          "order": "commande|je voudrais commander", "update": "modifie|changer|mets à jour", "search": "cherche|recherche", "send": "envoie|envoyez", "reserve": "réserve|je voudrais réserver", "list": "liste|montre-moi"}
+SAY_FR = {
+    "get": "donne-moi|je veux|quel est",
+    "find": "trouve|cherche|où est",
+    "check": "vérifie|pouvez-vous vérifier|je voudrais savoir",
+    "track": "où en est|suivre|je veux suivre",
+    "cancel": "annule|je veux annuler|merci d'annuler",
+    "book": "réserve|je voudrais réserver",
+    "order": "commande|je voudrais commander",
+    "update": "modifie|changer|mets à jour",
+    "search": "cherche|recherche",
+    "send": "envoie|envoyez",
+    "reserve": "réserve|je voudrais réserver",
+    "list": "liste|montre-moi",
+}
 NOUNS = {
     "en": """order order_status booking appointment table room flight train ticket invoice refund payment parcel shipment delivery package account balance transfer card loan policy claim contract subscription product price stock
 availability weather forecast temperature exchange_rate address contact user customer employee profile password report meeting event calendar reminder task project document file note message email call room_key menu recipe dish course lesson exam
@@ -31,17 +69,78 @@ station branch opening_hours holiday quote sample catalogue complaint issue bug 
     "fr": "commande réservation rendez_vous table chambre vol billet facture colis livraison compte solde contrat abonnement produit prix stock météo adresse client dossier cours livre trajet voiture réparation garantie congé".split(),
 }
 PARAMS = {  # name: kind of value, ways to say it before the value
-    "order_id": ("code", "|order|number|order number"), "id": ("code", "|number|with the id|no."), "number": ("code", "|number|no.|with number"), "reference": ("code", "|reference|with reference"), "booking_id": ("code", "|booking|number"), "invoice_id": ("code", "|invoice|number"),
-    "customer_id": ("code", "customer|for customer|client"), "tracking_number": ("code", "|number|tracking number|with the tracking number"), "ticket_id": ("code", "|ticket|number"), "code": ("code", "|code|with code"), "account": ("code", "account|from account"),
-    "name": ("person", "for|in the name of|named|under the name"), "customer": ("person", "for|of|customer"), "person": ("person", "for|with|of"), "employee": ("person", "of|for|employee"), "doctor": ("person", "with|with doctor|at"), "recipient": ("person", "to|for"),
-    "city": ("city", "in|for|to|at"), "place": ("city", "in|near|at|for"), "destination": ("city", "to|going to"), "origin": ("city", "from|leaving from"), "from": ("city", "from"), "to": ("city", "to"), "location": ("city", "in|at|near"),
-    "date": ("date", "on|for|for the|from"), "day": ("day", "on|next|this|for"), "start": ("date", "from|starting|beginning"), "end": ("date", "to|until|till"), "time": ("time", "at|for|around"), "people": ("count", "for*people|for*persons|for*|*people"), "guests": ("count", "for*guests|with*guests"),
-    "quantity": ("count", "*pieces|*units|*times"), "nights": ("count", "for*nights|*nights"), "amount": ("count", "*euros|of*|*dollars"), "days": ("count", "for*days|*days"), "product": ("product", "the|a|for the|of the"), "item": ("product", "the|a|of the"),
-    "email": ("email", "to|at|with|for"), "phone": ("phone", "on|at|with the number"), "country": ("country", "to|in|for"), "language": ("language", "in|into|to"), "colour": ("colour", "in|colour"), "plan": ("plan", "the|to the|for the"), "query": ("topic", "about|for|on"), "topic": ("topic", "about|on"),
-    "course": ("course", "for the|the"), "dish": ("dish", "the|a|with"), "team": ("team", "in|for|of the team"), "year": ("year", "in|for|of"), "month": ("month", "in|for|of"),
+    "order_id": ("code", "|order|number|order number"),
+    "id": ("code", "|number|with the id|no."),
+    "number": ("code", "|number|no.|with number"),
+    "reference": ("code", "|reference|with reference"),
+    "booking_id": ("code", "|booking|number"),
+    "invoice_id": ("code", "|invoice|number"),
+    "customer_id": ("code", "customer|for customer|client"),
+    "tracking_number": ("code", "|number|tracking number|with the tracking number"),
+    "ticket_id": ("code", "|ticket|number"),
+    "code": ("code", "|code|with code"),
+    "account": ("code", "account|from account"),
+    "name": ("person", "for|in the name of|named|under the name"),
+    "customer": ("person", "for|of|customer"),
+    "person": ("person", "for|with|of"),
+    "employee": ("person", "of|for|employee"),
+    "doctor": ("person", "with|with doctor|at"),
+    "recipient": ("person", "to|for"),
+    "city": ("city", "in|for|to|at"),
+    "place": ("city", "in|near|at|for"),
+    "destination": ("city", "to|going to"),
+    "origin": ("city", "from|leaving from"),
+    "from": ("city", "from"),
+    "to": ("city", "to"),
+    "location": ("city", "in|at|near"),
+    "date": ("date", "on|for|for the|from"),
+    "day": ("day", "on|next|this|for"),
+    "start": ("date", "from|starting|beginning"),
+    "end": ("date", "to|until|till"),
+    "time": ("time", "at|for|around"),
+    "people": ("count", "for*people|for*persons|for*|*people"),
+    "guests": ("count", "for*guests|with*guests"),
+    "quantity": ("count", "*pieces|*units|*times"),
+    "nights": ("count", "for*nights|*nights"),
+    "amount": ("count", "*euros|of*|*dollars"),
+    "days": ("count", "for*days|*days"),
+    "product": ("product", "the|a|for the|of the"),
+    "item": ("product", "the|a|of the"),
+    "email": ("email", "to|at|with|for"),
+    "phone": ("phone", "on|at|with the number"),
+    "country": ("country", "to|in|for"),
+    "language": ("language", "in|into|to"),
+    "colour": ("colour", "in|colour"),
+    "plan": ("plan", "the|to the|for the"),
+    "query": ("topic", "about|for|on"),
+    "topic": ("topic", "about|on"),
+    "course": ("course", "for the|the"),
+    "dish": ("dish", "the|a|with"),
+    "team": ("team", "in|for|of the team"),
+    "year": ("year", "in|for|of"),
+    "month": ("month", "in|for|of"),
 }
-PARAMS_FR = {"numéro": ("code", "|numéro|n°"), "référence": ("code", "|référence"), "order_id": ("code", "|numéro|commande"), "id": ("code", "|numéro"), "nom": ("person", "au nom de|pour|de"), "client": ("person", "pour|de"), "ville": ("city", "à|pour|de"), "destination": ("city", "pour|vers|à"),
-             "date": ("date", "le|pour le|au"), "jour": ("day", "pour|ce|le"), "heure": ("time", "à|vers"), "personnes": ("count", "pour*personnes|*personnes"), "quantité": ("count", "*unités|*pièces"), "produit": ("product", "le|du|un"), "email": ("email", "à|au"), "pays": ("country", "en|pour|vers"), "mois": ("month", "en|pour|de"), "people": ("count", "pour*personnes"), "city": ("city", "à|pour")}
+PARAMS_FR = {
+    "numéro": ("code", "|numéro|n°"),
+    "référence": ("code", "|référence"),
+    "order_id": ("code", "|numéro|commande"),
+    "id": ("code", "|numéro"),
+    "nom": ("person", "au nom de|pour|de"),
+    "client": ("person", "pour|de"),
+    "ville": ("city", "à|pour|de"),
+    "destination": ("city", "pour|vers|à"),
+    "date": ("date", "le|pour le|au"),
+    "jour": ("day", "pour|ce|le"),
+    "heure": ("time", "à|vers"),
+    "personnes": ("count", "pour*personnes|*personnes"),
+    "quantité": ("count", "*unités|*pièces"),
+    "produit": ("product", "le|du|un"),
+    "email": ("email", "à|au"),
+    "pays": ("country", "en|pour|vers"),
+    "mois": ("month", "en|pour|de"),
+    "people": ("count", "pour*personnes"),
+    "city": ("city", "à|pour"),
+}
 FREE = {  # names of parameters and results that may hold anything
     "en": "ticket model size kind type category title author subject reason status department currency unit format brand gate level grade group class section area region zone street building floor owner sender vehicle plate engine part serial version device printer channel page shelf isbn patient ward policy case file key word text note comment priority budget limit rate fee method provider supplier material shape weight length width height age gender season genre artist song film team player match league score species breed plant tree crop field farm machine tool route line stop platform seat cabin deck bed view meal diet drink flavour".split(),
     "fr": "modèle taille type catégorie titre auteur sujet motif statut service devise unité format marque niveau groupe classe zone rue étage véhicule plaque pièce version appareil page dossier mot texte note priorité budget tarif mode fournisseur matière poids longueur âge saison artiste film équipe espèce plante machine ligne arrêt siège repas régime".split(),
@@ -50,12 +149,17 @@ THINGS = {
     "en": "small|large|medium|red|blue|folding|leather|annual|monthly|urgent|normal|vegan|single|double|economy|business|old|new|open|broken window|late arrival|city tour|night shift|north wing|ground floor|spring sale|jazz|history|poetry|football|tennis|oak|birch|tomato|wheat|diesel|electric|hybrid|left|right|king size|window|aisle|quiet|sea view|full board|half board|gold|silver|standard|express|regular|ready|in progress|waiting for approval|sent back|on the way|out for repair|sold out|free|occupied|invited|accepted|first class",
     "fr": "petit|grand|moyen|rouge|bleu|pliant|annuel|mensuel|urgent|normal|simple|double|neuf|ancien|ouvert|fenêtre cassée|visite guidée|aile nord|rez-de-chaussée|jazz|histoire|poésie|tennis|chêne|tomate|diesel|électrique|gauche|droite|calme|vue sur mer|pension complète|or|standard|express|prêt|en cours|en route|complet|libre|occupé",
 }
-TOPIC_WORDS = "red shoes|cheap hotels|solar panels|data protection|summer sale|electric cars|lost luggage|new releases|late payment|garden chairs|gift ideas|return labels|jazz music|vegan recipes|local history|remote work|tax rules|first aid".split("|")
+TOPIC_WORDS = "red shoes|cheap hotels|solar panels|data protection|summer sale|electric cars|lost luggage|new releases|late payment|garden chairs|gift ideas|return labels|jazz music|vegan recipes|local history|remote work|tax rules|first aid".split(
+    "|"
+)
 DESCRIBE = {
     "en": "(Look up|Get|Find|Return|Show) (a|the) {noun}( by its {param}| with the {param}| for a {param}|).|{Verb} (a|an|the) {noun}( by {param}| of a customer| for the user|).|{Verb} {noun}s.|(Use this to|Call this to) {verb} (a|the) {noun}.|{Verb} the {noun}(, given the {param}|).",
     "fr": "(Cherche|Donne|Renvoie) (le|la|une) {noun}( par {param}|).|{Verb} {noun}.|Pour {verb} (une|la|le) {noun}( avec {param}|).",
 }
-POLITE = {"en": "(please |can you |could you |I'd like to |hi, |hello, |||||){m}( please|, please|, thanks||||)", "fr": "(s'il vous plaît, |bonjour, |pouvez-vous |||){m}( s'il vous plaît|, merci||)"}
+POLITE = {
+    "en": "(please |can you |could you |I'd like to |hi, |hello, |||||){m}( please|, please|, thanks||||)",
+    "fr": "(s'il vous plaît, |bonjour, |pouvez-vous |||){m}( s'il vous plaît|, merci||)",
+}
 
 
 class Tool:
@@ -74,17 +178,42 @@ class Tool:
         for i in range(len(self.params)):
             if rng.random() < 0.45:
                 self.params[i] = rng.choice(FREE[lang])
-                self.free[self.params[i]] = (rng.choice(["code", "thing", "thing", "code", "date", "person", "product", "count", "city"]), rng.choice(["", "", self.params[i], "for", "with", "in"] if lang == "en" else ["", "", self.params[i], "pour", "avec"]))
+                self.free[self.params[i]] = (
+                    rng.choice(["code", "thing", "thing", "code", "date", "person", "product", "count", "city"]),
+                    rng.choice(
+                        ["", "", self.params[i], "for", "with", "in"]
+                        if lang == "en"
+                        else ["", "", self.params[i], "pour", "avec"]
+                    ),
+                )
         self.params = list(dict.fromkeys(self.params))
-        self.name = rng.choice([f"{self.verb}_{self.noun}", f"{self.verb}_{self.noun}", f"{self.noun}_{self.verb}" if rng.random() < 0.2 else self.noun])
+        self.name = rng.choice(
+            [
+                f"{self.verb}_{self.noun}",
+                f"{self.verb}_{self.noun}",
+                f"{self.noun}_{self.verb}" if rng.random() < 0.2 else self.noun,
+            ]
+        )
         noun = self.noun.replace("_", " ")
         text = vary(rng.choice(DESCRIBE[lang].split(".|")), rng).rstrip(".") + "."
         verb = self.verb.replace("_", " ")
-        self.description = fill(text, {"noun": noun, "verb": verb, "Verb": verb.capitalize(), "param": self.params[0].replace("_", " ")}, rng, lang)
+        self.description = fill(
+            text,
+            {"noun": noun, "verb": verb, "Verb": verb.capitalize(), "param": self.params[0].replace("_", " ")},
+            rng,
+            lang,
+        )
 
     def as_openai(self) -> dict:
         properties = {p: {"type": "string"} for p in self.params}
-        return {"type": "function", "function": {"name": self.name, "description": self.description, "parameters": {"type": "object", "properties": properties}}}
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": {"type": "object", "properties": properties},
+            },
+        }
 
 
 def make_tools(rng: random.Random, lang: str) -> list[Tool]:
@@ -119,7 +248,9 @@ def make_call(tool: Tool, rng: random.Random, lang: str) -> tuple[str, dict]:
     if rng.random() < 0.3:
         rng.shuffle(order)
     said = rng.choice((SAY if lang == "en" else SAY_FR)[tool.verb].split("|"))
-    article = rng.choice(["a ", "the ", "my ", "", "the "]) if lang == "en" else rng.choice(["une ", "la ", "le ", "ma ", ""])
+    article = (
+        rng.choice(["a ", "the ", "my ", "", "the "]) if lang == "en" else rng.choice(["une ", "la ", "le ", "ma ", ""])
+    )
     noun = tool.noun.replace("_", " ")
     message = f"{said} {article}{noun} {' '.join(order)}"
     if rng.random() < 0.12:
@@ -155,14 +286,21 @@ def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> t
     for entry in rng.sample(KEYS[lang].split("|"), rng.choice([1, 2, 2, 3, 3, 4])):
         key, kinds = entry.split(":", 1)
         if rng.random() < 0.35:
-            key, kinds = rng.choice(FREE[lang]), "$" + rng.choice(["thing", "thing", "date", "time", "price", "code", "n", "city", "person"])
+            key, kinds = (
+                rng.choice(FREE[lang]),
+                "$" + rng.choice(["thing", "thing", "date", "time", "price", "code", "n", "city", "person"]),
+            )
         shown = str(value(kinds[1:], rng, lang)) if kinds[0] == "$" else rng.choice(kinds.split(","))
-        pairs[key] = {"true": True, "false": False}.get(shown, int(shown) if shown.isdigit() and kinds != "$code" else shown)
+        pairs[key] = {"true": True, "false": False}.get(
+            shown, int(shown) if shown.isdigit() and kinds != "$code" else shown
+        )
     if way < 0.3:  # a tool that answers in words: they are told as they are
         text = told(pairs, lang)
         return text, text
     if way < 0.4:
-        listed = [value(rng.choice(["time", "date", "city", "product", "code"]), rng, lang) for _ in range(rng.randint(1, 4))]
+        listed = [
+            value(rng.choice(["time", "date", "city", "product", "code"]), rng, lang) for _ in range(rng.randint(1, 4))
+        ]
         names = {"en": ["Found: ", "There is no result."], "fr": ["Trouvé : ", "Il n'y a pas de résultat."]}[lang]
         if rng.random() < 0.15:
             return "[]", names[1]
@@ -184,5 +322,3 @@ def told(pairs: dict, lang: str) -> str:
         parts = [f"the {k} is {v}" for k, v in shown]
         text = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
     return text[0].upper() + text[1:] + "."
-
-

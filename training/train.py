@@ -41,7 +41,11 @@ class Aids(nn.Module):
         d = model.shape.width
         found, sought = (self.norm(k.float()).reshape(-1, d) for k in kept)
         zero = found.sum() * 0
-        match = F.binary_cross_entropy_with_logits(self.match(found[batch.match_at])[:, 0], batch.match) if len(batch.match) else zero
+        match = (
+            F.binary_cross_entropy_with_logits(self.match(found[batch.match_at])[:, 0], batch.match)
+            if len(batch.match)
+            else zero
+        )
         there = batch.unit_at >= 0
         if not there.any():
             return match, zero, zero, zero
@@ -92,7 +96,11 @@ def optimisers(model: Mini, aids: Aids, lr: float) -> list[torch.optim.Optimizer
     rest = [p for p in model.parameters() if p.ndim != 2] + list(aids.parameters())
     return [
         torch.optim.Muon(inner, lr=lr, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4),
-        torch.optim.AdamW([{"params": rest, "lr": lr * 0.4}, {"params": [model.embed.weight], "lr": lr * 1.5}], betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(
+            [{"params": rest, "lr": lr * 0.4}, {"params": [model.embed.weight], "lr": lr * 1.5}],
+            betas=(0.9, 0.98),
+            weight_decay=0.0,
+        ),
     ]
 
 
@@ -117,7 +125,13 @@ def speed(done: float, warm: float = 0.01) -> float:
 
 
 def train(
-    work: Path, minutes: float, lr: float = 3e-3, checkpoint: Callable[[Mini, dict], None] | None = None, every: float = 10.0, seed: int = 0, start: Path | None = None
+    work: Path,
+    minutes: float,
+    lr: float = 1.8e-3,
+    checkpoint: Callable[[Mini, dict], None] | None = None,
+    every: float = 10.0,
+    seed: int = 0,
+    start: Path | None = None,
 ) -> Mini:
     """Train for so many minutes: copying, then easy quotes, then everything, then long prompts."""
     torch.manual_seed(seed)
@@ -170,7 +184,14 @@ def train(
             for kind, hit in zip(batch.kinds, right.tolist(), strict=True):
                 now_mean.setdefault(kind, []).append(hit)
             now_mean = {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in now_mean.items()}
-            now_mean |= {"match": match.item(), "unit": unit.item(), "first": first.item(), "point": point.item(), "unit_right": hits.item(), "first_right": right.mean().item()}
+            now_mean |= {
+                "match": match.item(),
+                "unit": unit.item(),
+                "first": first.item(),
+                "point": point.item(),
+                "unit_right": hits.item(),
+                "first_right": right.mean().item(),
+            }
             examples += len(batch.kinds)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -183,7 +204,10 @@ def train(
         if now >= next_line:
             next_line = now + 30
             shown = " ".join(f"{k} {v:.3f}" for k, v in mean.items())
-            print(f"{now / 60:5.1f} min step {step} phase {feed.phase.value} examples {examples} tok/s {seen / max(now, 1):.0f} {shown}", flush=True)
+            print(
+                f"{now / 60:5.1f} min step {step} phase {feed.phase.value} examples {examples} tok/s {seen / max(now, 1):.0f} {shown}",
+                flush=True,
+            )
         if checkpoint and now >= next_save:
             next_save = now + every * 60
             checkpoint(model, {"minutes": now / 60, "steps": step, "examples": examples, "tokens": seen})

@@ -42,7 +42,9 @@ def spelled(tokenizer: Tokenizer, size: int, width: int) -> np.ndarray:
     return out / (np.linalg.norm(out, axis=1, keepdims=True) + 1e-6)
 
 
-def token_vectors(sequences: list[list[int]], tokenizer: Tokenizer, meaning: int = MEANING, spelling: int = 64) -> torch.Tensor:
+def token_vectors(
+    sequences: list[list[int]], tokenizer: Tokenizer, meaning: int = MEANING, spelling: int = 64
+) -> torch.Tensor:
     """One row a token, its entries of about size one; the last column tells how rare the token is."""
     size = tokenizer.get_vocab_size()
     counts = near_counts(sequences, size)

@@ -20,8 +20,42 @@ STOP = frozenset(
     quand comment pourquoi pour par sur sous dans avec sans en y ne pas plus se s qu n c j m t peut peuvent doit fait tout tous
     toute toutes aussi comme entre""".split()
 )
-ENDINGS = ("ations", "ation", "ements", "ement", "ments", "ment", "ities", "ings", "ing", "ions", "ion", "ers", "ies", "ity",
-           "ées", "és", "ée", "ent", "ons", "eur", "euse", "able", "ness", "ed", "er", "es", "ez", "ly", "al", "s", "x", "e", "y", "é")
+ENDINGS = (
+    "ations",
+    "ation",
+    "ements",
+    "ement",
+    "ments",
+    "ment",
+    "ities",
+    "ings",
+    "ing",
+    "ions",
+    "ion",
+    "ers",
+    "ies",
+    "ity",
+    "ées",
+    "és",
+    "ée",
+    "ent",
+    "ons",
+    "eur",
+    "euse",
+    "able",
+    "ness",
+    "ed",
+    "er",
+    "es",
+    "ez",
+    "ly",
+    "al",
+    "s",
+    "x",
+    "e",
+    "y",
+    "é",
+)
 
 
 @lru_cache(200_000)
@@ -72,4 +106,6 @@ def typo(word: str, rng: random.Random) -> str:
     if len(word) < 5:
         return word
     i = rng.randrange(1, len(word) - 2)
-    return rng.choice([word[:i] + word[i + 1 :], word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i] + word[i:]])
+    return rng.choice(
+        [word[:i] + word[i + 1 :], word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i] + word[i:]]
+    )
