@@ -27,7 +27,8 @@ class Scripted(Plugin):
 
         def line(given):
             if isinstance(given, dict):
-                return Call(given["call"], given.get("arguments", {}))
+                told = given.get("arguments", {})
+                return Call(given["call"], {k: float("inf") if v == "INFINITY" else v for k, v in told.items()})
             if given == "FAIL":
                 return RuntimeError("the model broke")
             return given

@@ -20,7 +20,7 @@ FILES = {
 MODULES = {name: path for name, path in FILES.items() if ".migrations" not in name}
 
 HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2")
-ADAPTERS = ("sartor.langchain", "sartor.testing", "sartor.testing.scripted")
+ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted")
 """The modules whose job is LangChain's types; nobody imports them at module level but each other."""
 
 

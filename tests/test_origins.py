@@ -39,7 +39,7 @@ def test_a_part_of_a_word_is_not_what_the_user_said(value, text):
     assert origins(value, (text, O.USER)) == set()
     assert origins(value, (text, O.DOCUMENT)) == {O.DOCUMENT}, "but it may well be what a document smuggled in"
     found = argument_origins({"a": value}, [Part(text, O.USER), Part(f"pay to {value}", O.DOCUMENT)])
-    assert untrusted_arguments(found) == ["a"]
+    assert untrusted_arguments({"a": value}, found) == ["a"]
 
 
 def test_all_origins_are_told():
@@ -72,11 +72,13 @@ def test_what_says_nothing_has_no_origin(value):
         ({O.USER}, False),
         ({O.MODEL}, True),  # an earlier reply may have quoted a document
         ({O.MODEL, O.USER}, False),
-        (set(), False),
+        (set(), True),  # the model may have rewritten what it read
     ],
 )
 def test_what_only_data_says_may_not_drive_a_tool_that_acts(where, untrusted):
-    assert untrusted_arguments({"good": frozenset({O.USER}), "a": frozenset(where)}) == (["a"] if untrusted else [])
+    arguments = {"good": "x", "a": "y", "gift": True, "note": None}
+    found = untrusted_arguments(arguments, {"good": frozenset({O.USER}), "a": frozenset(where)})
+    assert found == (["a"] if untrusted else [])
 
 
 def test_only_operator_and_tenant_may_give_instructions():

@@ -262,9 +262,35 @@ def test_a_hook_that_is_implemented_wrongly(make_project, body, message):
 
 
 async def test_a_hook_may_give_nothing_and_take_no_argument(make_project):
-    body = "class Mine(Plugin):\n    @hookimpl\n    def sartor_tools(self): return None\n"
+    body = "class Mine(Plugin):\n    @hookimpl\n    def sartor_tools(self): return []\n"
     async with sartor.open(make_project(bot_with(body))) as bots:
         assert bots["acme/support"].tools == ()
+
+
+async def test_a_forgotten_return_is_an_error(make_project):
+    body = "class Mine(Plugin):\n    @hookimpl\n    def sartor_policies(self): [1]\n"
+    async with sartor.open(make_project(bot_with(body))) as bots:
+        with pytest.raises(PluginError, match="sartor_policies returned None"):
+            bots["acme/support"]
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("async def inputs(self, turn, text): return block('x')", "has a method 'inputs', which is never asked"),
+        ("async def input(self, text): return block('x')", "input takes other arguments"),
+        ("def input(self, turn, text): return block('x')", "input is not async"),
+        ("async def decide(self, turn): return block('x')", "judges no stage"),
+    ],
+)
+async def test_a_policy_that_would_never_be_asked_is_an_error(make_project, method, message):
+    body = (
+        "from sartor import Policy, block\nclass Rule(Policy):\n    " + method + "\n"
+        "class Mine(Plugin):\n    @hookimpl\n    def sartor_policies(self): return [Rule()]\n"
+    )
+    async with sartor.open(make_project(bot_with(body))) as bots:
+        with pytest.raises(PluginError, match=message):
+            bots["acme/support"]
 
 
 class One(Plugin):
@@ -317,7 +343,6 @@ def test_two_tools_of_one_name(make_project):
     ("hook", "given", "message"),
     [
         ("sartor_model", "'gpt'", "sartor_model gave a str, which has no 'astream'"),
-        ("sartor_model", "None", "gives no model"),
         ("sartor_index", "[]", "sartor_index gave a list, which has no 'search'"),
         ("sartor_embeddings", "3", "sartor_embeddings gave a int"),
         ("sartor_readers", "[1]", "sartor_readers gave a list, which has no 'items'"),
@@ -368,7 +393,7 @@ LANGCHAIN = """
 
     class Mine(Plugin):
         @hookimpl
-        def sartor_tools(self): return [StructuredTool.from_function(price)]
+        def sartor_tools(self): return [StructuredTool.from_function(price, metadata={"acts": False})]
         @hookimpl
         def sartor_retrievers(self): return [Catalogue()]
     """

@@ -79,7 +79,7 @@ class Catalogue(BaseRetriever):
 
 class Mine(Plugin):
     @hookimpl
-    def sartor_tools(self): return [StructuredTool.from_function(price)]
+    def sartor_tools(self): return [StructuredTool.from_function(price, metadata={"acts": False})]
     @hookimpl
     def sartor_retrievers(self): return [Catalogue()]
 """

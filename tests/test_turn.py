@@ -222,7 +222,9 @@ async def test_a_person_may_approve_it(open_bot):
     async with open_bot(files, script=[call, "Paid."]) as bots:
         reply = await bots[BOT].reply("Refund my parcels please", approve=approve)
         assert reply.text == "Paid." and reply.tools[0].result.text == "paid"
-        assert asked == [("refund", "account of refund came from a document or a tool result, not from the user")]
+        assert asked == [
+            ("refund", "account of refund is not what the user said, and the model has read documents or tool results")
+        ]
 
 
 async def test_what_the_user_said_drives_a_tool_that_acts(open_bot):
@@ -284,6 +286,83 @@ async def test_in_quote_mode_an_invented_figure_shows_the_result_instead(open_bo
         assert right.text == "Order B-17 arrives on 12 March."
         for empty in ("it stammers", "it says nothing"):
             assert (await bots[BOT].reply("Where is B-17?")).text == result, empty
+
+
+HIDE = """
+from sartor import Edit, Plugin, Policy, hookimpl, rewrite
+
+class Hide(Policy):
+    window = 8
+
+    async def output(self, turn, draft):
+        at = draft.text.find("nine")
+        return rewrite([Edit(at, at + 4, "*")] if at >= 0 else [])
+
+class Slow(Policy):
+    async def input(self, turn, text):
+        import asyncio
+        await asyncio.sleep(5)
+
+class HidePlugin(Plugin):
+    @hookimpl
+    def sartor_policies(self):
+        return [Slow(), Hide()] if "slow" in str(self.directory) else [Hide()]
+"""
+
+
+async def test_a_citation_does_not_give_out_what_an_output_policy_hid(open_bot):
+    files = {"plugins/hide.py": HIDE, **bot_yaml("grounding: quote\nplugins: {hide: {}}\n")}
+    async with open_bot(files, script=["Express parcels cost nine euros. [1]"]) as bots:
+        reply = await bots[BOT].reply("What do express parcels cost?")
+        assert reply.text == "Express parcels cost * euros. [1]"
+        assert reply.citations[0].source == "delivery.md" and reply.citations[0].quote == ""
+
+
+async def test_what_no_input_policy_has_let_pass_is_not_stored(make_project):
+    files = {
+        "plugins/hide.py": HIDE,
+        "tenants/acme/slow/bot.yaml": "retrieval: {passages: 0}\nplugins: {hide: {}}\n",
+    }
+    async with sartor.open(make_project(files, script=[])) as bots:
+        task = asyncio.create_task(bots["acme/slow"].reply("my card is 4111", user="u", conversation="c"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        stored = await bots.store.tenant("acme").history("slow", "u", "c", 5)
+        assert [exchange.question for exchange in stored] == [""]
+
+
+async def test_an_internal_error_of_a_tool_is_not_the_answer(open_bot):
+    call = {"call": "broken", "arguments": {"order_id": "1"}}
+    async with open_bot(shop("grounding: quote\n"), script=[call, "broken failed: RuntimeError"]) as bots:
+        reply = await bots[BOT].reply("Break 1")
+        assert reply.outcome is Outcome.FAILED and reply.text == "Sorry, something went wrong. Please try again later."
+
+
+async def test_an_infinite_number_is_an_error_that_the_model_sees_and_the_turn_is_stored(open_bot):
+    call = {"call": "slow", "arguments": {"seconds": "INFINITY"}}
+    async with open_bot(shop(), script=[call, "No."]) as bots:
+        reply = await bots[BOT].reply("Wait for ever")
+        assert "number that is none" in reply.tools[0].result.text
+        assert await bots.store.tenant("acme").reply(reply.turn.id) is not None
+
+
+async def test_a_tool_that_ran_is_on_record_even_if_its_result_is_blocked(open_bot):
+    files = shop().copy()
+    files["plugins/veto.py"] = (
+        "from sartor import Plugin, Policy, block, hookimpl\n"
+        "class Veto(Policy):\n    async def tool_result(self, turn, call, result): return block('no')\n"
+        "class VetoPlugin(Plugin):\n    @hookimpl\n    def sartor_policies(self): return [Veto()]\n"
+    )
+    files["tenants/acme/support/bot.yaml"] = files["tenants/acme/support/bot.yaml"].replace(
+        "{shop: {}}", "{shop: {}, veto: {}}"
+    )
+    call = {"call": "order_status", "arguments": {"order_id": "B-17"}}
+    async with open_bot(files, script=[call]) as bots:
+        reply = await bots[BOT].reply("Where is B-17?")
+        assert reply.outcome is Outcome.BLOCKED
+        assert [(use.call.name, use.result.text) for use in reply.tools] == [("order_status", "(withheld by a policy)")]
 
 
 async def test_a_model_that_breaks_is_an_outcome_and_is_stored(open_bot):

@@ -16,6 +16,7 @@ from sartor.names import split_bot_id
 from sartor.plugin import Plugin
 from sartor.plugins import Catalog, PluginSet
 from sartor.policy import Policy
+from sartor.policycheck import check_policy
 from sartor.project import EffectiveBot, Project
 from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
@@ -134,9 +135,9 @@ class Bots(Mapping[str, Bot]):
 
     async def close(self) -> None:
         """End turns that run, close indexes, unload models."""
-        for bot in self._bots.values():
+        for bot in list(self._bots.values()):
             await bot.close()
-        for knowledge in self._knowledge.values():
+        for knowledge in list(self._knowledge.values()):
             await knowledge.close()
         for thing in [*self._models.values(), *([self._embeddings] if self._embeddings else [])]:
             if close := getattr(thing, "close", None):
@@ -212,6 +213,8 @@ def _tools(plugins: PluginSet, info: BotInfo) -> Mapping[str, Tool]:
     owners: dict[str, str] = {}
     for plugin, given in plugins.collect("sartor_tools", bot=info):
         tool = given if isinstance(given, Tool) else _langchain_tool(plugin, given)
+        if unknown := sorted(tool.from_user - _text_arguments(tool)):
+            raise PluginError(f"plugin {plugin.name!r}: from_user of {tool.name!r} names no argument: {unknown[0]!r}")
         if tool.name in tools:
             raise PluginError(f"plugins {owners[tool.name]!r} and {plugin.name!r} both bring a tool {tool.name!r}")
         tools[tool.name] = tool
@@ -229,11 +232,17 @@ def _langchain_tool(plugin: Plugin, given: object) -> Tool:
     return as_tool(given)
 
 
+def _text_arguments(tool: Tool) -> set[str]:
+    properties = tool.schema.get("properties")
+    return set(properties) if isinstance(properties, dict) else set()
+
+
 def _policies(plugins: PluginSet, info: BotInfo) -> Sequence[Policy]:
     policies: list[Policy] = []
     for plugin, given in plugins.collect("sartor_policies", bot=info):
         if not isinstance(given, Policy):
             raise PluginError(f"plugin {plugin.name!r}: sartor_policies gave a {type(given).__name__}, not a Policy")
+        check_policy(given, plugin.name)
         if given.window is not None and given.window < 0:
             raise PluginError(f"plugin {plugin.name!r}: the window of {type(given).__name__} is below 0")
         given.name = given.name or plugin.name

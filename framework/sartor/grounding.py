@@ -94,6 +94,7 @@ def quotable(
     candidates: int,
     at_most: int,
     prior: float,
+    doubt: float = 0.0,
     tools: Sequence[str] = (),
 ) -> Quotable:
     """The choices for a reply to `question`.
@@ -101,7 +102,7 @@ def quotable(
     The `candidates` sentences of `passages` that share most informative words with the question are kept, in
     the passages' order; each gets the prior weight ``exp(prior × scale × overlap)``, and so does a tool call, by
     what `tools` tells of each tool. `own` are the bot's own texts (greeting, unknown), the last of which says that
-    the documents do not tell; they weigh 1.
+    the documents do not tell; they weigh as much as a sentence whose overlap is `doubt`.
     """
     found: list[tuple[str, Citation]] = []
     seen: set[str] = set()
@@ -119,7 +120,7 @@ def quotable(
     texts = tuple(found[at][0] for at in kept) + tuple(own)
     choices = Choices(
         texts,
-        (*(weights[at] for at in kept), *(1.0 for _ in own)),
+        (*(weights[at] for at in kept), *(math.exp(prior * _PRIOR_SCALE * doubt) for _ in own)),
         quotes=len(kept),
         at_most=at_most,
         call=max(weights[len(found) :], default=1.0),

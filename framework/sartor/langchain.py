@@ -137,13 +137,15 @@ def _untraced() -> AbstractContextManager[object]:
 
 
 def as_tool(given: BaseTool) -> Tool:
-    """A LangChain tool as ours."""
+    """A LangChain tool as ours. It counts as one that acts unless its `metadata` says ``{"acts": False}``."""
+
+    acts = bool((given.metadata or {}).get("acts", True))
 
     async def run(**arguments: JSONValue) -> object:
         with _untraced():
             return await given.ainvoke(arguments, _SILENT)
 
-    return Tool(given.name, given.description, run, cast("type[BaseModel]", given.get_input_schema()))
+    return Tool(given.name, given.description, run, cast("type[BaseModel]", given.tool_call_schema), acts=acts)
 
 
 class RetrieverAdapter:

@@ -31,10 +31,15 @@ def argument_origins(arguments: Mapping[str, JSONValue], seen: Sequence[Part]) -
     return found
 
 
-def untrusted_arguments(origins: ArgumentOrigins) -> list[str]:
-    """The arguments whose value was found, and in nothing that the user, the tenant or the operator wrote: it is
-    from a document, from a tool result, or from an earlier reply, which may have quoted one."""
-    return [name for name, where in origins.items() if where and not where - _DATA - {Origin.MODEL}]
+def untrusted_arguments(arguments: Mapping[str, JSONValue], origins: ArgumentOrigins) -> list[str]:
+    """The arguments whose value stands in nothing that the user, the tenant or the operator wrote: it is from a
+    document, from a tool result, from an earlier reply, which may have quoted one, or the model's own, which may
+    have rewritten one. Yes, no and nothing say too little to be traced."""
+    return [
+        name
+        for name, value in arguments.items()
+        if any(True for _ in _scalars(value)) and not origins.get(name, frozenset()) - _DATA - {Origin.MODEL}
+    ]
 
 
 def _holds(part: Part, value: str) -> bool:

@@ -114,9 +114,9 @@ class PluginSet:
             self._register(plugin)
 
     def ask(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, object]]:
-        """What each plugin that implements `hook` answers, in the order of the set; None is no answer.
+        """What each plugin that implements `hook` answers, in the order of the set.
 
-        Raises `PluginError` naming the plugin and the hook when an implementation raises or is async.
+        Raises `PluginError` naming the plugin and the hook when an implementation raises, is async, or returns None.
         """
         for plugin in self.plugins:
             if not self._implements(plugin, hook):
@@ -128,6 +128,11 @@ class PluginSet:
                 raise
             except Exception as error:
                 raise _named(plugin.name, f"raised in {hook}", error) from error
+            if not results:
+                raise PluginError(
+                    f"plugin {plugin.name!r}: {hook} returned None",
+                    remedy="Is there a `return` missing? Return [] for none.",
+                )
             for result in results:
                 if inspect.isawaitable(result):
                     if inspect.iscoroutine(result):

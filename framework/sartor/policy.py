@@ -7,7 +7,7 @@ fail closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,13 +64,16 @@ class Verdict:
             at = edit.end
         return "".join(out) + text[at:]
 
-    def ordered(self) -> Iterator[Edit]:
-        """The edits that are made, from the left: one that overlaps an earlier one is left out."""
-        at = 0
+    def ordered(self) -> Sequence[Edit]:
+        """The edits that are made, from the left. Where several overlap, all that they cover is replaced by the
+        text of the first."""
+        made: list[Edit] = []
         for edit in sorted(self.edits, key=lambda edit: (edit.start, edit.end)):
-            if edit.start >= at:
-                yield edit
-                at = edit.end
+            if made and edit.start < made[-1].end:
+                made[-1] = Edit(made[-1].start, max(made[-1].end, edit.end), made[-1].text)
+            else:
+                made.append(edit)
+        return made
 
 
 ALLOW = Verdict(Kind.ALLOW)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
 import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 
 from pydantic import ValidationError
 
@@ -16,11 +19,13 @@ from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["check_call", "offer", "run_tool", "summary"]
+__all__ = ["check_call", "offer", "run_tool", "storable", "summary"]
 
 log = logging.getLogger("sartor.tools")
 
 
+_MOST_STRETCHES = 200
+_THREADS = 32
 _WORDS_OF_USER = 4
 """An argument that must be the user's own words has at most so many of them."""
 
@@ -69,6 +74,8 @@ def _fitting(said: Sequence[str], pattern: JSONValue) -> Iterator[JSONValue]:
                 if stretch and stretch not in seen and (fits is None or fits.search(stretch)):
                     seen.add(stretch)
                     yield stretch
+                if len(seen) >= _MOST_STRETCHES:
+                    return
 
 
 def check_call(
@@ -78,6 +85,8 @@ def check_call(
     tool = tools.get(call.name)
     if tool is None or (tool.audiences and audience not in tool.audiences):
         return _error(call, f"there is no tool {call.name!r}")
+    if storable(call.arguments) is not call.arguments:
+        return _error(call, f"{call.name} was called with a number that is none")
     try:
         checked = tool.arguments.model_validate(dict(call.arguments))
     except ValidationError as error:
@@ -90,6 +99,21 @@ def check_call(
         if Origin.USER not in call.origins.get(name, frozenset()):
             return _error(call, f"{name} of {call.name} must be what the user wrote; ask the user for it")
     return tool, {name: getattr(checked, name) for name in type(checked).model_fields}
+
+
+def storable(arguments: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
+    """`arguments`, or nothing where JSON cannot hold them (NaN, infinity)."""
+    try:
+        json.dumps(arguments, allow_nan=False)
+    except ValueError:
+        return {}
+    return arguments
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """The threads of sync tools: their own, so that tools that hang keep none of those that retrieval needs."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="sartor-tool")
 
 
 async def run_tool(
@@ -105,7 +129,8 @@ async def run_tool(
             if inspect.iscoroutinefunction(tool.function):
                 value = await tool.function(**given)
             else:
-                value = await asyncio.to_thread(tool.function, **given)
+                work = partial(contextvars.copy_context().run, tool.function, **given)
+                value = await asyncio.get_running_loop().run_in_executor(_threads(), work)
                 if inspect.isawaitable(value):
                     value = await value
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -11,7 +11,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
 from sartor.spec import BotSpec, Text
-from sartor.toolbox import check_call, offer, run_tool, summary
+from sartor.toolbox import check_call, offer, run_tool, storable, summary
 from sartor.tools import Tool
 from sartor.values import (
     BotInfo,
@@ -58,6 +57,9 @@ __all__ = ["BotParts", "TurnPath"]
 
 log = logging.getLogger("sartor.turn")
 
+_CALLS_AT_ONCE = 8
+"""Tool calls of one answer that are run; further ones are passed over."""
+
 
 @dataclass(frozen=True)
 class BotParts:
@@ -82,9 +84,10 @@ class TurnPath:
     def __init__(self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]) -> None:
         self.parts = parts
         self.spec = parts.spec
-        self.turn = turn
+        self.raw = turn.text
+        self.turn = replace(turn, text="")  # until the input policies have let it pass, there is no text to keep
         self.emit = emit
-        self.judge = Judge(parts.policies, turn, approve)
+        self.judge = Judge(parts.policies, self.turn, approve)
         self.release = self.judge.release()
         self.persona = _persona(parts, turn)
         self.passages: Sequence[Passage] = ()
@@ -106,7 +109,7 @@ class TurnPath:
                 await self.walk()
         except asyncio.CancelledError:
             self.outcome = Outcome.CANCELLED
-            await asyncio.shield(self.parts.store.commit(self.reply()))
+            await self.commit()
             raise
         except NamingError:  # the conversation is not this user's: nothing to answer, nothing to store
             raise
@@ -118,14 +121,22 @@ class TurnPath:
             else:
                 log.exception("turn %s of %s failed", self.turn.id, self.parts.info.id)
                 self.fail(f"{type(error).__name__}: {error}")
+        self.emit(Finished(await self.commit()))
+
+    async def commit(self) -> Reply:
+        """Store what came of the turn, even when the caller goes away meanwhile."""
         reply = self.reply()
-        await self.parts.store.commit(reply)
-        self.emit(Finished(reply))
+        storing = asyncio.ensure_future(self.parts.store.commit(reply))
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await storing
+            raise
+        return reply
 
     async def walk(self) -> None:
-        text, verdict = await self.judge.input(self.turn.text)
+        text, verdict = await self.judge.input(self.raw)
         if verdict.kind is not Kind.ALLOW:
-            self.know(replace(self.turn, text=""))  # what a policy forbade is not stored either
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
 
@@ -144,13 +155,15 @@ class TurnPath:
             if not calls or self.release.blocked:
                 break
             uses: list[ToolUse] = []
-            for call in calls:
+            for call in calls[:_CALLS_AT_ONCE]:
                 if (use := await self.use(call, messages)) is None:
                     return
                 uses.append(use)
             messages = after_tools(messages, said, uses)
         if self.release.blocked:
             self.block(self.release.blocked)
+        elif not self.release.text and not self.ending:
+            self.fail("the model gave no answer")
 
     async def retrieve(self) -> list[Passage]:
         """The best passages of all retrievers, each checked to be this tenant's."""
@@ -186,6 +199,8 @@ class TurnPath:
         whole = grounding.mode == "quote"
         numbers = CitationFilter(len(self.passages))
         text = ""
+        pieces = 0
+        counted = Usage()
         calls: Sequence[ToolCall] = ()
         began = time.perf_counter()
         stream = say(
@@ -196,15 +211,20 @@ class TurnPath:
             max_tokens=self.spec.limits.reply_tokens,
             tenant=self.turn.tenant,
         )
-        async with aclosing(stream):
+        try:
             async for said in stream:
                 text += said.text
-                calls = said.calls or calls
-                self.usage += said.usage
+                calls = said.calls or calls if tools else ()
+                pieces += bool(said.text)
+                counted += said.usage
                 if said.text and not whole:
                     gap, self.gap = self.gap, ""
                     if not await self.give(gap + numbers.feed(said.text)):
                         break
+        finally:
+            await stream.aclose()
+            # A model that was stopped did not tell its tokens: then each piece counts as one.
+            self.usage += counted if counted.calls else Usage(generated=pieces, calls=1)
         self.seconds["model"] += time.perf_counter() - began
         if calls:
             if text.strip() and not whole:
@@ -231,7 +251,8 @@ class TurnPath:
             own,
             candidates=grounding.candidates,
             at_most=grounding.max_quotes,
-            prior=grounding.prior,
+            prior=getattr(self.parts.model, "suggested_prior", 1.0) if grounding.prior is None else grounding.prior,
+            doubt=grounding.doubt,
             tools=[summary(tool) for tool in tools],
         )
 
@@ -250,8 +271,12 @@ class TurnPath:
         results = [use.result.text for use in self.uses]
         sources = [*results, self.turn.text, *(part.text for part in self.persona.instructions)]
         verbatim = self.spec.grounding.tool_results == "verbatim"
-        if verbatim or not tells(text, results) or unsupported(text, sources):
-            return "\n".join(map(readable, results))
+        good = [use.result.text for use in self.uses if not use.result.error]
+        if not good:  # what a tool's error says is for the model and the operator
+            self.outcome, self.error = Outcome.FAILED, results[-1]
+            return _text(self.spec.replies.failed, self.turn.language)
+        if verbatim or not tells(text, good) or unsupported(text, sources):
+            return "\n".join(map(readable, good))
         return text.strip()
 
     async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
@@ -266,32 +291,42 @@ class TurnPath:
         call = replace(call, origins=argument_origins(call.arguments, seen))
         checked = check_call(self.parts.tools, call, self.turn.audience)
         if isinstance(checked, ToolResult):
-            result = checked
+            result, call = checked, replace(call, arguments=storable(call.arguments))
         else:
             tool, arguments = checked
             verdict = await self.judge.tool_call(call)
             if verdict.kind is Kind.ALLOW and tool.acts:
-                verdict = await self.guard(call)
+                verdict = await self.guard(call, seen)
             if verdict.kind is not Kind.ALLOW:
                 self.block(verdict)
                 return None
+            self.uses.append(ToolUse(call, ToolResult(call.id, call.name, "(not finished)", error=True)))
             self.emit(ToolStarted(call))
             result = await run_tool(tool, call, arguments, self.turn, self.spec.limits)
+            self.uses.pop()
         text, verdict = await self.judge.tool_result(call, result)
-        if verdict.kind is not Kind.ALLOW:
+        allowed = verdict.kind is Kind.ALLOW
+        use = ToolUse(call, replace(result, text=text if allowed else "(withheld by a policy)"))
+        self.uses.append(use)
+        self.seconds["tools"] += time.perf_counter() - began
+        if not allowed:
             self.block(verdict)
             return None
-        use = ToolUse(call, replace(result, text=text))
-        self.uses.append(use)
         self.emit(ToolFinished(use.result))
-        self.seconds["tools"] += time.perf_counter() - began
         return use
 
-    async def guard(self, call: ToolCall) -> Verdict:
-        """A tool that acts does not run on what only a document or a tool result said, unless a person approves."""
-        if not (names := untrusted_arguments(call.origins)):
+    async def guard(self, call: ToolCall, seen: Sequence[Part]) -> Verdict:
+        """Where the model has read a document or a tool result, a tool that acts runs only on what the user, the
+        tenant or the operator said, unless a person approves."""
+        if not any(part.origin in (Origin.DOCUMENT, Origin.TOOL) for part in seen):
             return ALLOW
-        reason = f"{', '.join(names)} of {call.name} came from a document or a tool result, not from the user"
+        names = untrusted_arguments(call.arguments, call.origins)
+        if call.arguments and not names:
+            return ALLOW
+        what = (
+            f"{', '.join(names)} of {call.name} is not what the user said" if names else f"{call.name} has no argument"
+        )
+        reason = f"{what}, and the model has read documents or tool results"
         return ALLOW if await self.judge.approved(call, reason) else ask(reason)
 
     async def give(self, text: str, *, final: bool = False) -> bool:
@@ -324,7 +359,10 @@ class TurnPath:
             turn=self.turn,
             text=self.release.text + self.ending,
             outcome=self.outcome,
-            citations=tuple(self.citations),
+            citations=tuple(
+                citation if citation.quote in self.release.text else replace(citation, quote="")
+                for citation in self.citations
+            ),
             passages=tuple(self.passages),
             tools=tuple(self.uses),
             verdicts=tuple(self.judge.records),

@@ -40,12 +40,12 @@ async def command(
 
         for use in reply.tools:
             console.print(tool_line(use))
-        console.print(visible(reply.text), markup=False, soft_wrap=True)
+        console.print(visible(reply.text), markup=False, soft_wrap=not console.is_terminal)
         for line in citations(reply):
             console.print(line)
         console.print(footer(reply))
     if reply.outcome is Outcome.FAILED:
-        raise RunError(f"the turn failed: {reply.error}")
+        raise RunError("the turn failed" + (f": {reply.error}" if as_json else ""))
 
 
 def reply_json(reply: Reply) -> dict[str, object]:

@@ -26,17 +26,18 @@ _HELP = "/why explains the last turn · /new begins another conversation · /qui
 @click.argument("bot")
 @click.option("--user", default="anonymous", show_default=True, help="The user's id.")
 @click.option("--audience", default="", help="The kind of user, where the bot tells several apart.")
+@click.option("--language", default="", help="The user's language, one of the bot's. Default: its first.")
 @project_option
 @run_async
-async def command(bot: str, user: str, audience: str, project: Path | None) -> None:
+async def command(bot: str, user: str, audience: str, language: str, project: Path | None) -> None:
     """Talk to BOT (TENANT/BOT). Replies stream, sources are shown, /why explains the last turn."""
     from sartor.bots import open_project
 
     async with open_project(find_project(project)) as bots:
-        await talk(await bots.start(bot), user=user, audience=audience)
+        await talk(await bots.start(bot), user=user, audience=audience, language=language)
 
 
-async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "") -> None:
+async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", language: str = "") -> None:
     """Read messages from the terminal until it is closed, and stream the bot's replies."""
     from rich.text import Text
 
@@ -59,7 +60,7 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "") -> None
                 console.print(f"[dim]{_HELP}[/]")
             case message:
                 with contextlib.suppress(KeyboardInterrupt):
-                    last = await _turn(bot, message, last, user=user, audience=audience) or last
+                    last = await _turn(bot, message, last, user=user, audience=audience, language=language) or last
 
 
 def _read() -> str | None:
@@ -70,14 +71,14 @@ def _read() -> str | None:
         return None
 
 
-async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str) -> Reply | None:
+async def _turn(bot: Bot, message: str, last: Reply | None, **who: str) -> Reply | None:
     from sartor.cli.render import citations, console, footer, visible
 
     conversation = last.turn.conversation if last else ""
     waiting = console.status("[dim]thinking…[/]")
     waiting.start()
     try:
-        stream = bot.stream(message, user=user, audience=audience, conversation=conversation, approve=_approve)
+        stream = bot.stream(message, conversation=conversation, approve=_approve, **who)
         async with aclosing(stream) as events:
             begun = False
             async for event in events:

@@ -42,6 +42,9 @@ def _cites(reply: Reply, source: str, *words: str) -> bool:
     return reply.outcome is Outcome.ANSWERED and bool(quoted) and all(word in reply.text for word in words)
 
 
+_HEAD = "# The demo's project: two tenants, one model. `sartor show brightwater/support` prints the whole bot."
+"""The first line of the demo's `sartor.yaml`, by which a folder is known to be its own."""
+
 SCENES = (
     Scene(
         "A bot answers from its company's documents, with its source",
@@ -109,9 +112,10 @@ async def command(no_chat: bool, model: str | None, directory: Path) -> None:
             await bots.start(SCENES[0].bot)
         failed = [scene for scene in SCENES if not await _play(bots, scene)]
         console.print()
-        if failed:
-            raise RunError(f"{len(failed)} of {len(SCENES)} scenes did not come out as expected")
-        console.print(f"[green]All {len(SCENES)} scenes came out as expected.[/]")
+        told = f"{len(failed)} of {len(SCENES)} scenes did not come out as expected"
+        if failed and no_chat:
+            raise RunError(told)
+        console.print(f"[yellow]{told}.[/]" if failed else f"[green]All {len(SCENES)} scenes came out as expected.[/]")
         if not no_chat:
             console.print(
                 "\n[bold]Now you.[/] [dim]Ask about delivery, returns, repairs, or an order BW-1042 to BW-1051.[/]"
@@ -125,8 +129,13 @@ async def command(no_chat: bool, model: str | None, directory: Path) -> None:
 
 def _prepare(directory: Path, model: str | None) -> None:
     """Copy the demo's project to `directory` (files that are there stay), speaking with `model`."""
-    if directory.exists() and any(directory.iterdir()) and not (directory / "sartor.yaml").is_file():
-        raise UsageError(f"{directory} holds something else", remedy="Name another folder with --directory.")
+    made = directory / "sartor.yaml"
+    if directory.exists() and any(directory.iterdir()):
+        first = made.read_text(encoding="utf-8").partition("\n")[0] if made.is_file() else ""
+        if first != _HEAD:
+            raise UsageError(
+                f"{directory} holds something else than the demo", remedy="Name another folder with --directory."
+            )
     source = importlib.resources.files("sartor_templates") / "demo"
     with importlib.resources.as_file(source) as files:
         for file in sorted(files.rglob("*")):
@@ -149,7 +158,7 @@ def _project_file(model: str) -> str:
         if not path.is_file():
             raise UsageError(f"there is no model file {model}", remedy="Name a .gguf file, or a server's URL.")
         entry = {"plugin": "llama", "path": str(path)}
-    return yaml.safe_dump({"model": "given", "models": {"given": entry}}, sort_keys=False)
+    return f"{_HEAD}\n" + yaml.safe_dump({"model": "given", "models": {"given": entry}}, sort_keys=False)
 
 
 async def _play(bots: Bots, scene: Scene) -> bool:
@@ -158,14 +167,15 @@ async def _play(bots: Bots, scene: Scene) -> bool:
     from sartor.cli.render import citations, console, footer, tool_line, visible
 
     console.print()
-    console.print(Rule(f"[bold]{scene.title}[/]  [dim]{scene.bot}[/]", align="left", style="dim"))
+    console.print(Rule(style="dim"))
+    console.print(f"[bold]{scene.title}[/]  [dim]{scene.bot}[/]\n")
     console.print(f"[green bold]you[/]  {scene.question}")
     with console.status("[dim]thinking…[/]"):
         reply = await bots[scene.bot].reply(scene.question, user="demo")
     for use in reply.tools:
         console.print(tool_line(use))
     console.print("[cyan bold]bot[/]  ", end="")
-    console.print(visible(reply.text), markup=False, soft_wrap=True)
+    console.print(visible(reply.text), markup=False, soft_wrap=not console.is_terminal)
     for line in citations(reply):
         console.print(line)
     console.print(footer(reply))

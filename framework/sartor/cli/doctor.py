@@ -76,7 +76,9 @@ async def _project(root: Path, *, load: bool) -> AsyncIterator[Finding]:
             yield "ok", "state", bots.project.spec.state
             for bot_id in bots:
                 yield _try(bot_id, partial(_bot, bots, bot_id))
-            yield _try(f"model {bots.project.spec.model}", lambda: type(bots.model()).__name__)
+            yield _try(
+                f"model {bots.project.spec.model}", lambda: f"{type(bots.model()).__name__}, not loaded (--load does)"
+            )
             if load and len(bots):
                 await bots.start(next(iter(bots)))
                 yield "ok", "model loads", bots.project.spec.model

@@ -43,7 +43,9 @@ def _fault(exc: Exception, path: Path, bot: str) -> SartorError:
         )
     if any(words in said for words in _BUSY):
         return BusyError(
-            f"The index of {bot} is in use", where=str(path), remedy="Stop the other process, such as `sartor serve`."
+            f"The index of {bot} is in use",
+            where=str(path),
+            remedy="Stop the other process, such as a `sartor chat` or your own service.",
         )
     if isinstance(exc, OSError) or any(words in said for words in _DENIED):
         return KnowledgeError(

@@ -133,7 +133,7 @@ def _locked(path: Path) -> BaseFileLock:
         raise BusyError(
             "Another process has this tenant's index open",
             where=str(path),
-            remedy="Stop that process (such as `sartor serve`), or ingest through its admin API.",
+            remedy="Stop that process, such as a `sartor chat` or your own service.",
         ) from exc
     return lock
 

@@ -67,16 +67,16 @@ def read_text(path: Path) -> Document:
 
 
 def read_table(path: Path) -> Document:
-    """A table whose first row names the columns: a section for each row, anchored by the row's number."""
+    """A table whose first row names the columns: one section, with a line for each further row."""
     text = decoded(path.read_bytes(), path)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = next((row for row in rows if any(cell.strip() for cell in row)), [])
-        lines = [(rows.line_num, row_line(header, row)) for row in rows if any(cell.strip() for cell in row)]
+        lines = [row_line(header, row) for row in rows if any(cell.strip() for cell in row)]
     except csv.Error as exc:
         raise KnowledgeError(f"line {rows.line_num} is no row of a table: {exc}", where=str(path)) from exc
-    return Document(path.stem, tuple(Section("", line, f"row={number}") for number, line in lines))
+    return Document(path.stem, (Section("", "\n".join(lines)),) if lines else ())
 
 
 def _delimiter(text: str) -> str:

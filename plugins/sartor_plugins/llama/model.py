@@ -74,6 +74,12 @@ class LlamaChatModel(BaseChatModel):
         return self.bind(tools=described, tool_choice=tool_choice, **kwargs)
 
     @property
+    def suggested_prior(self) -> float:
+        """What `grounding.prior` is where a bot does not say: shared words count much beside the built-in model's
+        judgement (measured on `training/eval`), as much as usual beside any other's."""
+        return 4.0 if self._settings.path == "builtin" else 1.0
+
+    @property
     def _llm_type(self) -> str:
         return "sartor-llama"
 
