@@ -100,7 +100,7 @@ class Grounding(Spec):
     """How many sentences of the passages the model chooses among: those that share most with the question."""
     prior: float | None = Field(default=None, ge=0, le=20)
     """How much the words that a sentence shares with the question count beside the model's own judgement. By
-    default what the model suggests for itself (the built-in one 4), or 1."""
+    default what the model suggests for itself (the built-in one 6), or 1."""
     doubt: float = Field(default=0.3, ge=0, le=1)
     """The share of the question's informative words at which a sentence weighs as much as saying that the documents
     do not tell. Higher: fewer wrong answers, and more questions left open."""

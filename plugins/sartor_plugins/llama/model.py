@@ -77,7 +77,7 @@ class LlamaChatModel(BaseChatModel):
     def suggested_prior(self) -> float:
         """What `grounding.prior` is where a bot does not say: shared words count much beside the built-in model's
         judgement (measured on `training/eval`), as much as usual beside any other's."""
-        return 4.0 if self._settings.path == "builtin" else 1.0
+        return 6.0 if self._settings.path == "builtin" else 1.0
 
     @property
     def _llm_type(self) -> str:
