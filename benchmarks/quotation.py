@@ -91,9 +91,8 @@ def show(name: str, counts: Counter[str]) -> None:
     """One line of the table."""
     wrong = counts["answerable"] - counts["right"] - counts["unknown"]
     told = f"{counts['right']:>7}{wrong:>7}{counts['unknown']:>9} of {counts['answerable']}"
-    print(
-        f"{name:<26}{told}{counts['found']:>9} of {counts['unanswerable']}{counts['greeted']:>9} of {counts['greetings']}"
-    )
+    rest = f"{counts['found']:>9} of {counts['unanswerable']}{counts['greeted']:>9} of {counts['greetings']}"
+    print(f"{name:<26}{told}{rest}")
 
 
 async def run(path: str, priors: list[float], doubts: list[float]) -> None:
