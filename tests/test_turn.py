@@ -288,6 +288,15 @@ async def test_in_quote_mode_an_invented_figure_shows_the_result_instead(open_bo
             assert (await bots[BOT].reply("Where is B-17?")).text == result, empty
 
 
+async def test_a_closed_bot_takes_no_more_turns(open_bot):
+    async with open_bot(bot_yaml(), script=["One."]) as bots:
+        bot = bots[BOT]
+        await bots.erase("acme")
+        with pytest.raises(UsageError, match="acme/support is closed"):
+            await bot.reply("When do parcels leave?")
+        assert await bots.store.tenants() == []
+
+
 HIDE = """
 from sartor import Edit, Plugin, Policy, hookimpl, rewrite
 

@@ -28,6 +28,7 @@ class Bot:
     def __init__(self, parts: BotParts) -> None:
         self._parts = parts
         self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def info(self) -> BotInfo:
@@ -108,13 +109,16 @@ class Bot:
         return BotRunnable(self.reply, self.info.id)
 
     async def close(self) -> None:
-        """Stop the turns that run; each is committed with what had been released."""
+        """Stop the turns that run; each is committed with what had been released. No more are taken."""
+        self._closed = True
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _begin(self, text: str, user: str, conversation: str, audience: str, language: str) -> Turn:
         spec, info = self._parts.spec, self._parts.info
+        if self._closed:
+            raise UsageError(f"{info.id} is closed", remedy="Ask the open project for the bot again.")
         text = text.replace("\0", "")
         if not text.strip():
             raise UsageError("the message is empty")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot
-from sartor.errors import NamingError, PluginError, SartorError
+from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
 from sartor.plugin import Plugin
@@ -127,8 +127,8 @@ class Bots(Mapping[str, Bot]):
                 del self._knowledge[bot_id]
             except SartorError as error:
                 faults.append(error)
-        _remove_folder(folder)
         gone = await self.store.tenant(tenant).erase()
+        _remove_folder(folder)
         if faults:
             raise faults[0]
         return gone
@@ -269,5 +269,10 @@ def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
 
 
 def _remove_folder(folder: Path) -> None:
-    if folder.is_dir():
-        shutil.rmtree(folder)
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise DiskError(
+            f"cannot be removed: {error.strerror or error}", where=str(folder), remedy="Remove it by hand."
+        ) from error
