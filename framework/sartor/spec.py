@@ -21,6 +21,7 @@ from pydantic import (
 
 from sartor.errors import SpecError
 from sartor.layers import Merged
+from sartor.texts import Text
 from sartor.yamlfile import KeyPath
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "Retrieval",
     "TemplateSpec",
     "TenantSpec",
-    "Text",
     "ValueSpec",
     "check",
 ]
@@ -45,9 +45,6 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-Text = str | dict[str, str]
-"""A text for users: one for all languages, or one for each (``{en: …, fr: …}``)."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=63)]
 """Lower-case letters, digits and single hyphens: safe in a path, a URL and a host name."""

@@ -21,7 +21,8 @@ from sartor.judge import Approver, Judge
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
-from sartor.spec import BotSpec, Text
+from sartor.spec import BotSpec
+from sartor.texts import in_language
 from sartor.toolbox import check_call, offer, run_tool, storable, summary
 from sartor.tools import Tool
 from sartor.values import (
@@ -274,7 +275,7 @@ class TurnPath:
         good = [use.result.text for use in self.uses if not use.result.error]
         if not good:  # what a tool's error says is for the model and the operator
             self.outcome, self.error = Outcome.FAILED, results[-1]
-            return _text(self.spec.replies.failed, self.turn.language)
+            return in_language(self.spec.replies.failed, self.turn.language)
         if verbatim or not tells(text, good) or unsupported(text, sources):
             return "\n".join(map(readable, good))
         return text.strip()
@@ -340,11 +341,11 @@ class TurnPath:
         self.turn = self.judge.turn = turn
 
     def block(self, verdict: Verdict) -> None:
-        self.end(Outcome.BLOCKED, verdict.message or _text(self.spec.replies.blocked, self.turn.language))
+        self.end(Outcome.BLOCKED, verdict.message or in_language(self.spec.replies.blocked, self.turn.language))
 
     def fail(self, error: str) -> None:
         self.error = error
-        self.end(Outcome.FAILED, _text(self.spec.replies.failed, self.turn.language))
+        self.end(Outcome.FAILED, in_language(self.spec.replies.failed, self.turn.language))
 
     def end(self, outcome: Outcome, message: str) -> None:
         """Close the reply with one of the bot's own texts, after whatever was released."""
@@ -381,14 +382,7 @@ def _persona(parts: BotParts, turn: Turn) -> Persona:
         told += [Part(text, Origin.TENANT) for text in ([extra] if isinstance(extra, str) else extra)]
     return Persona(
         instructions=tuple(told),
-        greeting=_text(spec.replies.greeting, turn.language),
-        unknown=_text(spec.replies.unknown, turn.language),
+        greeting=in_language(spec.replies.greeting, turn.language),
+        unknown=in_language(spec.replies.unknown, turn.language),
         quotes=spec.grounding.max_quotes if spec.grounding.mode == "quote" else 0,
     )
-
-
-def _text(text: Text, language: str) -> str:
-    """`text` in `language`, or in the nearest that it has."""
-    if isinstance(text, str):
-        return text
-    return text.get(language) or text.get(language.partition("-")[0]) or next(iter(text.values()), "")

@@ -7,12 +7,13 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from sartor.policy import ALLOW, Draft, Edit, Kind, Policy, Verdict, block, rewrite
+from sartor.texts import Text, in_language
 from sartor.values import BotInfo, Passage, ToolCall, ToolResult, Turn
 
 from sartor_plugins.personal_data.finders import LONGEST, Data, Found, compact, find
 from sartor_plugins.personal_data.fold import hides
 from sartor_plugins.personal_data.requests import Requests
-from sartor_plugins.personal_data.settings import PersonalDataSettings, Text
+from sartor_plugins.personal_data.settings import PersonalDataSettings
 
 __all__ = ["PersonalData"]
 
@@ -126,11 +127,7 @@ class PersonalData(Policy):
         return self._known[turn.id]
 
     def _say(self, turn: Turn, default: Text) -> str:
-        text = self._settings.message or default
-        if isinstance(text, str):
-            return text
-        language = turn.language
-        return text.get(language) or text.get(language.partition("-")[0]) or next(iter(text.values()), "")
+        return in_language(self._settings.message or default, turn.language)
 
 
 def _settled(text: str, released: int) -> int:

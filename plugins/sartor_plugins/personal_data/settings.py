@@ -6,17 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 from sartor.plugin import PluginSettings
+from sartor.texts import Text
 
 from sartor_plugins.personal_data.finders import Data
 
-__all__ = ["Action", "Directions", "PersonalDataSettings", "Text"]
+__all__ = ["Action", "Directions", "PersonalDataSettings"]
 
 Action = Literal["allow", "redact", "block"]
 """``allow``: let it pass; ``redact``: put a label such as "[card number]" in its place; ``block``: end the turn
 (a passage with it is left out)."""
-
-Text = str | dict[str, str]
-"""A text for users: one for all languages, or one for each (``{en: …, fr: …}``)."""
 
 
 class Directions(PluginSettings):

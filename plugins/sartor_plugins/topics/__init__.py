@@ -36,10 +36,11 @@ from typing import ClassVar
 
 from sartor.plugin import Plugin, PluginSettings, hookimpl
 from sartor.policy import ALLOW, Draft, Policy, Verdict, block
+from sartor.texts import Text, in_language
 from sartor.values import BotInfo, Passage, ToolCall, ToolResult, Turn
 
 from sartor_plugins.topics.phrases import Phrases, Similar, content, words
-from sartor_plugins.topics.settings import Text, Topic, TopicsSettings, ready_made
+from sartor_plugins.topics.settings import Topic, TopicsSettings, ready_made
 
 __all__ = ["BlockedTopics", "Scope", "Topic", "TopicsPlugin", "TopicsSettings"]
 
@@ -86,7 +87,7 @@ class BlockedTopics(Policy):
         found = words(text)
         for name, phrases, message in self._topics:
             if phrases.among(found):
-                return block(f"rule: blocked topic {name!r}", _say(message, turn))
+                return block(f"rule: blocked topic {name!r}", in_language(message, turn.language))
         return ALLOW
 
 
@@ -103,7 +104,7 @@ class AllowedTopics(Policy):
         return len(said) < 2 or self._allowed.fits(said)
 
     def refuse(self, turn: Turn) -> Verdict:
-        return block("rule: none of the allowed topics", _say(self._message, turn))
+        return block("rule: none of the allowed topics", in_language(self._message, turn.language))
 
     async def input(self, turn: Turn, text: str) -> Verdict:
         return ALLOW if self.fits(text) else self.refuse(turn)
@@ -145,9 +146,3 @@ class Scope(AllowedTopics):
         self._inside[turn.id] = None
         if len(self._inside) > _MOST_TURNS:
             self._inside.popitem(last=False)
-
-
-def _say(text: Text, turn: Turn) -> str:
-    if isinstance(text, str):
-        return text
-    return text.get(turn.language) or text.get(turn.language.partition("-")[0]) or next(iter(text.values()), "")

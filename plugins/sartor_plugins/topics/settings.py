@@ -12,11 +12,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 from sartor.plugin import PluginSettings
+from sartor.texts import Text
 
-__all__ = ["ReadyMade", "Text", "Topic", "TopicsSettings", "ready_made"]
-
-Text = str | dict[str, str]
-"""A text for users: one for all languages, or one for each (``{en: …, fr: …}``)."""
+__all__ = ["ReadyMade", "Topic", "TopicsSettings", "ready_made"]
 
 Phrase = Annotated[str, Field(min_length=2, max_length=200, pattern=r"\w")]
 
