@@ -13,7 +13,8 @@
         ├── ModelError          a model that is missing, broken, out of reach or failed in the middle (exits with 2)
         ├── StoreError          the state database: unreachable, locked, full, of a later version (exits with 2)
         ├── DiskError           a file or folder that cannot be written: full disk, no permission (exits with 2)
-        └── BusyError           a directory or a resource that another process holds (exits with 2)
+        ├── BusyError           a directory or a resource that another process holds (exits with 2)
+        └── OverloadedError     too many wait already: to be tried again after `retry_after` seconds
 
 A refusal by a policy is no error but an outcome of the turn: see `sartor.policy.Verdict`.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "KnowledgeError",
     "ModelError",
     "NamingError",
+    "OverloadedError",
     "PluginError",
     "RunError",
     "SartorError",
@@ -108,3 +110,12 @@ class BusyError(RunError):
     """A directory or another resource that a different process holds."""
 
     exit_code = 2
+
+
+class OverloadedError(RunError):
+    """More is waiting than can be done in time. Nothing was begun: the same request may be made again later."""
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None, retry_after: float) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after = retry_after
+        """Seconds after which there is likely to be room."""

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 
 from sartor.values import Choices
 
+from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.scoring import Floats, likelihoods, log_softmax
-from sartor_plugins.llama.session import Session
 from sartor_plugins.llama.settings import ChoiceMethod
 from sartor_plugins.llama.trie import Candidate, Node, build
 from sartor_plugins.llama.vocabulary import Vocabulary
@@ -43,10 +43,10 @@ class Chosen:
 
 
 class Chooser:
-    """Chooses for one request; its session has begun with the prompt."""
+    """Chooses for one request, whose prompt stands on `track`."""
 
-    def __init__(self, session: Session, vocabulary: Vocabulary, choices: Choices, method: ChoiceMethod) -> None:
-        self._session = session
+    def __init__(self, track: Track, vocabulary: Vocabulary, choices: Choices, method: ChoiceMethod) -> None:
+        self._track = track
         self._vocabulary = vocabulary
         self._choices = choices
         self._method = method
@@ -56,22 +56,22 @@ class Chooser:
         self._weights = weights
         self._tokens = 0
 
-    def choose(self, opening: Sequence[int] = ()) -> Generator[str, None, Chosen]:
+    def choose(self, opening: Sequence[int] = ()) -> Generator[str | Need, None, Chosen]:
         """Yields the reply as soon as it is certain, and returns what was chosen.
 
         `opening` are the tokens that begin a tool call; empty where none is allowed. When a call is chosen,
-        nothing is yielded and the session stands before `opening`.
+        no text is yielded and the track stands before `opening`.
         """
         numbers = range(len(self._choices.texts))
         root = self._root(numbers, "")
-        if opening and (not root.below or self._prefers_call(root, opening[0])):
+        if opening and (not root.below or (yield from self._prefers_call(root, opening[0]))):
             return Chosen((), True, 0)
         chosen: list[int] = []
         while root.below:
             found = yield from self._pick(root)
             chosen.append(found.number)
             root = self._next(chosen)
-            if root.below and not self._continues(root):
+            if root.below and not (yield from self._continues(root)):
                 break
         return Chosen(tuple(chosen), False, self._tokens)
 
@@ -88,32 +88,32 @@ class Chooser:
         used = {self._choices.texts[number] for number in chosen}
         return self._root((n for n in range(self._choices.quotes) if self._choices.texts[n] not in used), " ")
 
-    def _prefers_call(self, root: Node, opening: int) -> bool:
+    def _prefers_call(self, root: Node, opening: int) -> Generator[Need, None, bool]:
         """Whether a call is likelier than all texts together, each with the weight of the best that begins so."""
-        row = log_softmax(self._session.logits())
+        row = log_softmax((yield from self._track.logits()))
         texts = sum(
             math.exp(float(row[token])) * max(candidate.weight for candidate in child.below)
             for token, child in root.children.items()
         )
         return math.exp(float(row[opening])) * self._choices.call > texts
 
-    def _continues(self, root: Node) -> bool:
-        row = log_softmax(self._session.logits())
+    def _continues(self, root: Node) -> Generator[Need, None, bool]:
+        row = log_softmax((yield from self._track.logits()))
         return _together(row, root.children) > _together(row, self._vocabulary.ends)
 
-    def _pick(self, root: Node) -> Generator[str, None, Candidate]:
+    def _pick(self, root: Node) -> Generator[str | Need, None, Candidate]:
         if self._method == "trie":
             found = yield from self._walk(root)
             return found
-        found = self._best(root)
+        found = yield from self._best(root)
         self._push(found.tokens)
         yield found.text
         return found
 
-    def _best(self, root: Node) -> Candidate:
+    def _best(self, root: Node) -> Generator[Need, None, Candidate]:
         if len(root.below) == 1:
             return root.below[0]
-        scores = likelihoods(self._session, root)
+        scores = yield from likelihoods(self._track, root)
 
         def score(candidate: Candidate) -> float:
             told = scores[candidate.number]
@@ -121,7 +121,7 @@ class Chooser:
 
         return max(root.below, key=score)
 
-    def _walk(self, node: Node) -> Generator[str, None, Candidate]:
+    def _walk(self, node: Node) -> Generator[str | Need, None, Candidate]:
         said = 0
         depth = 0
         while True:
@@ -132,7 +132,7 @@ class Chooser:
             if len(node.below) == 1:
                 self._push(node.below[0].tokens[depth:])
                 return node.below[0]
-            token = self._step(node)
+            token = yield from self._step(node)
             if token is None:
                 assert node.complete is not None
                 return node.complete
@@ -140,11 +140,11 @@ class Chooser:
             node = node.children[token]
             depth += 1
 
-    def _step(self, node: Node) -> int | None:
+    def _step(self, node: Node) -> Generator[Need, None, int | None]:
         """The token that follows, None for the end of the text. Forced ones need no computation."""
         if len(node.children) == 1 and node.complete is None:
             return next(iter(node.children))
-        row = log_softmax(self._session.logits())
+        row = log_softmax((yield from self._track.logits()))
         scores: dict[int | None, float] = {
             token: float(row[token]) + math.log(child.mass) for token, child in node.children.items()
         }
@@ -153,7 +153,7 @@ class Chooser:
         return max(scores, key=lambda token: scores[token])
 
     def _push(self, tokens: Sequence[int]) -> None:
-        self._session.push(tokens)
+        self._track.push(tokens)
         self._tokens += len(tokens)
 
 

@@ -12,9 +12,9 @@ from langchain_core.embeddings import Embeddings
 from sartor.errors import ModelError
 
 from sartor_plugins.llama import gguf
+from sartor_plugins.llama.engine.weights import Weights
 from sartor_plugins.llama.native import floats, heard, lib, listen
 from sartor_plugins.llama.owner import Job, Owner
-from sartor_plugins.llama.session import Weights
 from sartor_plugins.llama.settings import EmbeddingsSettings, model_path
 from sartor_plugins.llama.vocabulary import Vocabulary
 

@@ -1,14 +1,18 @@
-"""How many threads computing should use on this machine."""
+"""What this machine has for computing: threads and memory."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["threads"]
+__all__ = ["available_bytes", "threads"]
 
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY = Path("/proc/meminfo")
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_USED = Path("/sys/fs/cgroup/memory.current")
+_GUESS = 4 << 30
 
 
 def threads() -> int:
@@ -36,3 +40,17 @@ def _quota() -> int | None:
         return None if quota == "max" else -(-int(quota) // int(period))
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def available_bytes() -> int:
+    """Memory that is left for this process, in bytes; a guess of 4 GiB where the system does not tell."""
+    try:
+        told = dict(line.split(":", maxsplit=1) for line in _MEMORY.read_text(encoding="ascii").splitlines())
+        left = int(told["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        left = _GUESS
+    try:
+        limit = _LIMIT.read_text(encoding="ascii").strip()
+        return left if limit == "max" else min(left, int(limit) - int(_USED.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return left

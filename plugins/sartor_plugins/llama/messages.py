@@ -81,6 +81,8 @@ def last_chunk(ended: Ended, *, model: str, waited: float) -> ChatGenerationChun
         "model_name": model,
         "queue_seconds": waited,
         "first_token_seconds": waited + ended.first,
+        "drafted_tokens": ended.drafted,
+        "accepted_draft_tokens": ended.accepted,
     }
     message = AIMessageChunk(content="", usage_metadata=usage, response_metadata=told, chunk_position="last")
     return ChatGenerationChunk(message=message)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,22 +19,23 @@ from pydantic import PrivateAttr
 from sartor.errors import ModelError
 from sartor.values import Choices
 
+from sartor_plugins.llama.engine.engine import Engine, Limits
+from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, Outbox, SyncOutbox
 from sartor_plugins.llama.messages import chunk_of, last_chunk, lines_of
-from sartor_plugins.llama.owner import Job, Owner
 from sartor_plugins.llama.reply import Ended, Request
-from sartor_plugins.llama.runtime import Runtime, load
+from sartor_plugins.llama.runtime import load
 from sartor_plugins.llama.sampling import Sampling
 from sartor_plugins.llama.settings import LlamaSettings
 from sartor_plugins.llama.toolcalls import Event, Text, function_of
 
 __all__ = ["LlamaChatModel"]
 
-_Given = Event | Ended | BaseException | None
-_Job = Job[Runtime, Event | Ended]
+_Said = Event | Ended
+_Job = Job[Request, _Said]
 
 
 class LlamaChatModel(BaseChatModel):
-    """Loads its file with the first call or `start`, and answers one request after another.
+    """Loads its file with the first call or `start`, and answers many requests at once.
 
     Keyword arguments of a call: `choices` (`sartor.values.Choices`), `cache_scope` (who may profit from this
     prompt: the tenant's name), `max_tokens`, `temperature`, `top_p`, `seed`; others are ignored.
@@ -46,21 +45,25 @@ class LlamaChatModel(BaseChatModel):
     accepts_cache_scope: ClassVar[bool] = True
 
     _settings: LlamaSettings = PrivateAttr()
-    _owner: Owner[Runtime, Event | Ended] = PrivateAttr()
+    _engine: Engine[Request, _Said] = PrivateAttr()
 
     def __init__(self, settings: LlamaSettings, directory: Path) -> None:
         super().__init__()
         self._settings = settings
-        self._owner = Owner(lambda: load(settings, directory), f"llama:{Path(settings.path).name}")
+        limits = Limits(settings.parallel, settings.queue, settings.idle_seconds, settings.speculation)
+        self._engine = Engine(lambda: load(settings, directory), f"llama:{Path(settings.path).name}", limits)
 
     async def start(self) -> None:
         """Load the model now. Raises `ModelError` when it cannot be."""
-        async for _ in self._events(_nothing):
-            pass
+        await asyncio.to_thread(self._engine.start)
 
     async def close(self) -> None:
         """Finish what is queued and free the memory."""
-        await asyncio.to_thread(self._owner.close)
+        await asyncio.to_thread(self._engine.close)
+
+    async def forget(self, tenant: str) -> None:
+        """Give up everything that is kept of the tenant's conversations to answer faster."""
+        await asyncio.to_thread(self._engine.forget, tenant)
 
     def bind_tools(
         self,
@@ -112,17 +115,15 @@ class LlamaChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs)
-        given: queue.SimpleQueue[_Given] = queue.SimpleQueue()
-        job: _Job = Job(lambda runtime: runtime.speak(request), given.put)
-        self._owner.submit(job)
+        outbox: SyncOutbox[_Said] = SyncOutbox()
+        job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
         try:
-            while (event := _checked(given.get())) is not None:
+            while (event := outbox.take()) is not None:
                 yield self._chunk(event, job, calls)
                 calls += not isinstance(event, Text)
         finally:
-            self._owner.cancel(job)
+            self._engine.cancel(job)
 
     async def _astream(
         self,
@@ -131,32 +132,28 @@ class LlamaChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs)
+        outbox: AsyncOutbox[_Said] = AsyncOutbox()
+        job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
-        async with contextlib.aclosing(self._events(lambda runtime: runtime.speak(request))) as events:
-            async for event, job in events:
+        try:
+            while (event := await outbox.take()) is not None:
                 yield self._chunk(event, job, calls)
                 calls += not isinstance(event, Text)
-
-    async def _events(
-        self, work: Callable[[Runtime], Generator[Event | Ended, None, None]]
-    ) -> AsyncGenerator[tuple[Event | Ended, _Job], None]:
-        loop = asyncio.get_running_loop()
-        given: asyncio.Queue[_Given] = asyncio.Queue()
-
-        def deliver(event: _Given) -> None:
-            try:
-                loop.call_soon_threadsafe(given.put_nowait, event)
-            except RuntimeError:  # the loop is closed: nobody is left to hear it
-                job.cancelled.set()
-
-        job: _Job = Job(work, deliver)
-        self._owner.submit(job)
-        try:
-            while (event := _checked(await given.get())) is not None:
-                yield event, job
         finally:
-            self._owner.cancel(job)
+            self._engine.cancel(job)
+
+    def _submit(self, request: Request, outbox: Outbox[_Said]) -> _Job:
+        settings = self._settings
+        job: _Job = Job(
+            request,
+            outbox,
+            tenant=request.scope,
+            weight=settings.weights.get(request.scope, 1.0),
+            adapter=request.adapter,
+            seconds=settings.seconds,
+        )
+        self._engine.submit(job)
+        return job
 
     def _chunk(self, event: Event | Ended, job: _Job, calls: int) -> ChatGenerationChunk:
         if isinstance(event, Ended):
@@ -184,17 +181,8 @@ class LlamaChatModel(BaseChatModel):
             max(1, int(_or(told.get("max_tokens"), settings.max_tokens))),
             tuple(filter(None, stop or ())),
             told.get("cache_scope") or "",
+            tenant if (tenant := told.get("cache_scope") or "") in settings.adapters else "",
         )
-
-
-def _nothing(_runtime: Runtime) -> Generator[Event | Ended, None, None]:
-    yield from ()
-
-
-def _checked(given: _Given) -> Event | Ended | None:
-    if isinstance(given, BaseException):
-        raise given
-    return given
 
 
 def _or(given: Any, default: Any) -> Any:

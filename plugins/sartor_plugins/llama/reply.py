@@ -12,10 +12,12 @@ from sartor.errors import ModelError
 from sartor.values import Choices, JSONValue
 
 from sartor_plugins.llama.choice import Chooser
+from sartor_plugins.llama.engine.jobs import Plan
+from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.grammar import Grammar, call_grammar
 from sartor_plugins.llama.prompt import Line
 from sartor_plugins.llama.sampling import Sampler, Sampling
-from sartor_plugins.llama.session import Session
 from sartor_plugins.llama.settings import ChoiceMethod
 from sartor_plugins.llama.template import ChatTemplate
 from sartor_plugins.llama.toolcalls import CallFormat, CallScanner, Event, Text, function_of, held_back
@@ -41,7 +43,9 @@ class Request:
     """Tokens of a freely written reply, or a tool call; a chosen text is never cut."""
     stop: tuple[str, ...] = ()
     scope: str = ""
-    """Only a request of the same scope may use what this one leaves; empty: none."""
+    """The tenant: only its requests may use what this one leaves; empty: none may."""
+    adapter: str = ""
+    """The name of a LoRA adapter; empty: none."""
 
 
 Reason = Literal["stop", "length", "tool_calls"]
@@ -58,74 +62,80 @@ class Ended:
     generated: int
     first: float
     """Seconds from the beginning of the work to the first event."""
+    drafted: int = 0
+    """Tokens that were computed as drafts, and in `accepted` those of them that the reply took."""
+    accepted: int = 0
 
 
-_Events = Generator[Event, None, tuple[Reason, int]]
+_Events = Generator[Event | Need, None, tuple[Reason, int]]
 
 
 class Voice:
-    """Speaks through one session. To be used by the session's owner thread only."""
+    """Speaks for one model. It computes nothing itself: where it must know what follows, it yields a `Need`."""
 
     def __init__(
-        self,
-        session: Session,
-        vocabulary: Vocabulary,
-        template: ChatTemplate,
-        form: CallFormat,
-        method: ChoiceMethod,
+        self, vocabulary: Vocabulary, template: ChatTemplate, form: CallFormat, method: ChoiceMethod, size: int
     ) -> None:
-        self.session = session
+        """`size`: tokens that the prompt and the reply may have together."""
         self.vocabulary = vocabulary
         self.template = template
         self.form = form
+        self.size = size
         self._method = method
 
-    def reply(self, request: Request) -> Generator[Event | Ended, None, None]:
-        """The events of a reply; the last one is `Ended`. Closing the iterator ends the work.
+    def plan(self, request: Request) -> Plan:
+        """What a reply to `request` needs. Raises `ModelError` when the prompt does not fit."""
+        pieces = self.template.render(request.lines, request.tools)
+        length = sum(len(piece.text) for piece in pieces)
+        if length > self.size * _LONGEST:  # tokenizing it would keep the others waiting
+            raise _too_long(f"{length} characters", self.size)
+        prompt = self.vocabulary.encode(pieces)
+        if len(prompt) >= self.size:
+            raise _too_long(f"{len(prompt)} tokens", self.size)
+        chosen = [len(self.vocabulary.text(text)) for text in request.choices.texts] if request.choices else [0]
+        at_most = request.choices.at_most if request.choices else 0
+        return Plan(
+            prompt,
+            Scope(request.scope, request.adapter, alone=None if request.scope else object()),
+            reply=max(request.max_tokens, at_most * (max(chosen) + 1)),
+            size=self.size,
+            branches=0 if self._method == "trie" else sum(chosen),
+            drafts=request.choices is None,
+        )
 
-        Raises `ModelError` when the prompt does not fit, `Stopped` when the session's abort flag is up.
-        """
+    def reply(self, request: Request, track: Track) -> Generator[Event | Ended | Need, None, None]:
+        """The events of a reply; the last one is `Ended`. Closing the iterator ends the work."""
         began = time.monotonic()
-        prompt = self._prompt(request)
-        cached = self.session.begin(prompt, request.scope)
         first: float | None = None
-        events = self._events(request)
+        events = self._events(request, track)
         while True:
             try:
                 event = next(events)
             except StopIteration as end:
                 reason, generated = end.value
                 break
-            first = time.monotonic() - began if first is None else first
+            if first is None and not isinstance(event, Need):
+                first = time.monotonic() - began
             yield event
-        yield Ended(reason, len(prompt), cached, generated, first or time.monotonic() - began)
+        first = time.monotonic() - began if first is None else first
+        yield Ended(reason, track.prompt, track.cached, generated, first, track.drafted, track.accepted)
 
-    def _prompt(self, request: Request) -> list[int]:
-        pieces = self.template.render(request.lines, request.tools)
-        length = sum(len(piece.text) for piece in pieces)
-        size = self.session.size
-        if length > size * _LONGEST:  # tokenizing it would keep the others waiting
-            raise _too_long(f"{length} characters", size)
-        prompt = self.vocabulary.encode(pieces)
-        if len(prompt) >= size:
-            raise _too_long(f"{len(prompt)} tokens", size)
-        return prompt
-
-    def _events(self, request: Request) -> _Events:
+    def _events(self, request: Request, track: Track) -> _Events:
         opening = self.vocabulary.mark(self.form.opening) if request.tools else []
         begun = bool(request.tools) and request.must_call
         if request.choices is not None and not begun:
-            chooser = Chooser(self.session, self.vocabulary, request.choices, self._method).choose(opening)
+            chooser = Chooser(track, self.vocabulary, request.choices, self._method).choose(opening)
             while True:
                 try:
-                    yield Text(next(chooser))
+                    said = next(chooser)
+                    yield Text(said) if isinstance(said, str) else said
                 except StopIteration as end:
                     chosen = end.value
                     break
             if not chosen.call:
                 return "stop", chosen.tokens
             begun = True
-        return (yield from _Writer(self, request, opening if begun else []).write())
+        return (yield from _Writer(self, request, track, opening if begun else []).write())
 
 
 def _too_long(length: str, size: int) -> ModelError:
@@ -138,8 +148,8 @@ def _too_long(length: str, size: int) -> ModelError:
 class _Writer:
     """Writes one reply freely, or a tool call once one has begun."""
 
-    def __init__(self, voice: Voice, request: Request, opening: Sequence[int]) -> None:
-        self._session = voice.session
+    def __init__(self, voice: Voice, request: Request, track: Track, opening: Sequence[int]) -> None:
+        self._track = track
         self._vocabulary = voice.vocabulary
         self._form = voice.form
         self._request = request
@@ -164,15 +174,15 @@ class _Writer:
         reason: Literal["stop", "length"] = "length"
         try:
             if self._opening:
-                self._session.push(self._opening)
+                self._track.push(self._opening)
                 count = len(self._opening)
                 yield from self._seen(self._form.opening)
-            while count < self._request.max_tokens and self._session.room > 0:
-                token = self._sampler.pick(self._session.logits(), self._grammar)
+            while count < self._request.max_tokens and self._track.room > 0:
+                token = self._sampler.pick((yield from self._track.logits()), self._grammar)
                 if token in self._vocabulary.ends:
                     reason = "stop"
                     break
-                self._session.push((token,))
+                self._track.push((token,))
                 count += 1
                 said = self._vocabulary.bytes(token, special=token in self._marks)
                 events, stopped = self._until_stop(self._decoder.decode(said))

@@ -1,16 +1,22 @@
-"""The model as a whole, as its owner's thread holds it: weights, context, vocabulary, template."""
+"""The model as a whole, as the engine's thread holds it: weights, memory, vocabulary, template, adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sartor.errors import ModelError, SartorError
+from sartor.errors import ModelError
 
-from sartor_plugins.llama import gguf
+from sartor_plugins.llama import gguf, machine
+from sartor_plugins.llama.engine.attic import Attic
+from sartor_plugins.llama.engine.batches import Batcher
+from sartor_plugins.llama.engine.context import Context, Sizes
+from sartor_plugins.llama.engine.jobs import Plan
+from sartor_plugins.llama.engine.memory import Memory
+from sartor_plugins.llama.engine.track import Need, Track
+from sartor_plugins.llama.engine.weights import Adapter, Weights
 from sartor_plugins.llama.reply import Ended, Request, Voice
-from sartor_plugins.llama.session import Session, Stopped, Weights
 from sartor_plugins.llama.settings import LlamaSettings, model_path
 from sartor_plugins.llama.template import CHATML, ChatTemplate
 from sartor_plugins.llama.toolcalls import Event, format_of
@@ -18,39 +24,48 @@ from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Runtime", "load"]
 
-_BRANCHES = 32
+_SEQUENCES = 256
+"""What llama.cpp allows."""
+_BATCH = 512
+_CONVERSATIONS = 8
+"""Full ones for which there is room, where there is memory enough."""
+_SHARE_OF_MEMORY = 0.25
+_SLACK = 64
+"""Tokens beside one conversation's, such as those of a draft."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Runtime:
-    """A loaded model that can speak."""
+    """A loaded model that can speak. It is the engine's machine."""
 
+    settings: LlamaSettings
+    directory: Path
     weights: Weights
-    session: Session
+    context: Context
+    memory: Memory
+    batcher: Batcher
     voice: Voice
+    _adapters: dict[str, Adapter] = field(default_factory=dict)
 
-    def speak(self, request: Request) -> Generator[Event | Ended, None, None]:
-        """The events of one reply. Raises `ModelError`; a stopped reply just ends."""
-        try:
-            yield from self.voice.reply(request)
-        except Stopped:
-            return
-        except SartorError:
-            raise
-        except Exception as error:
-            self.session.reset()
-            raise ModelError(
-                f"the model failed: {type(error).__name__}: {error}", where=str(self.weights.path)
-            ) from error
+    def plan(self, request: Request) -> Plan:
+        return self.voice.plan(request)
 
-    def stop(self) -> None:
-        self.session.abort.raise_()
+    def reply(self, request: Request, track: Track) -> Generator[Event | Ended | Need, None, None]:
+        return self.voice.reply(request, track)
 
-    def ready(self) -> None:
-        self.session.abort.lower()
+    def adapter(self, name: str) -> Adapter | None:
+        """The adapter of that name in the settings, loaded with its first use. Raises `ModelError`."""
+        if not name:
+            return None
+        if name not in self._adapters:
+            told = self.settings.adapters[name]
+            path = self.directory / told.path
+            gguf.check(path, told.sha256)
+            self._adapters[name] = self.weights.adapter(path, told.scale)
+        return self._adapters[name]
 
     def close(self) -> None:
-        self.session.close()
+        self.context.close()
         self.weights.close()
 
 
@@ -60,7 +75,7 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
     gguf.check(path, settings.sha256)
     weights = Weights(path, settings)
     try:
-        session = Session(weights, settings, branches=0 if settings.choice == "trie" else _BRANCHES)
+        size = weights.context_size(settings.context)
         vocabulary = Vocabulary(weights.model)
         source = _template(settings, directory, weights, vocabulary)
         form = format_of(source)
@@ -68,10 +83,31 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         template = ChatTemplate(
             source, start=vocabulary.start, end=vocabulary.end, spell=form.spell, example=form.example
         )
+        context = Context(weights, _sizes(settings, weights, size))
     except BaseException:
         weights.close()
         raise
-    return Runtime(weights, session, Voice(session, vocabulary, template, form, settings.choice))
+    return Runtime(
+        settings,
+        directory,
+        weights,
+        context,
+        Memory(context, Attic(settings.spill << 20), keeps=weights.can_branch),
+        Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds),
+        Voice(vocabulary, template, form, settings.choice, size),
+    )
+
+
+def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:
+    """Room for several conversations, within a quarter of the memory that the machine has left."""
+    within = int(machine.available_bytes() * _SHARE_OF_MEMORY / weights.bytes_per_token)
+    cells = settings.cells or min(_CONVERSATIONS * size, within)
+    return Sizes(
+        cells=max(cells, size + _SLACK),
+        sequences=_SEQUENCES if weights.can_branch else settings.parallel,
+        batch=_BATCH,
+        threads=weights.threads(settings.threads),
+    )
 
 
 def _template(settings: LlamaSettings, directory: Path, weights: Weights, vocabulary: Vocabulary) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from sartor.plugin import PluginSettings
 
 from sartor_plugins.builtin import MODEL
 
-__all__ = ["ChoiceMethod", "EmbeddingsSettings", "FileSettings", "LlamaSettings", "model_path"]
+__all__ = ["AdapterSettings", "ChoiceMethod", "EmbeddingsSettings", "FileSettings", "LlamaSettings", "model_path"]
 
 ChoiceMethod = Literal["trie", "score", "score-sum"]
 """How one of given texts is chosen: see `sartor_plugins.llama.choice`."""
@@ -32,6 +32,17 @@ class FileSettings(PluginSettings):
     """Layers kept on the GPU, where llama.cpp was built for one; -1: all."""
 
 
+class AdapterSettings(PluginSettings):
+    """A LoRA adapter made for the model, as a GGUF file."""
+
+    path: str
+    """Counted from the folder of the YAML file."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
+    """The file's SHA-256; when given, any other file is refused."""
+    scale: float = Field(default=1.0, gt=0, le=10)
+    """How strongly it acts."""
+
+
 class LlamaSettings(FileSettings):
     """A chat model."""
 
@@ -50,6 +61,28 @@ class LlamaSettings(FileSettings):
     """Tokens of a reply, where the caller names no number."""
     choice: ChoiceMethod = "trie"
     """How a reply is chosen among given sentences."""
+    cells: int | None = Field(default=None, ge=128)
+    """Tokens that all conversations in the model's memory may have together, those that are kept of earlier ones
+    counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""
+    parallel: int = Field(default=16, ge=1, le=48)
+    """Replies that are computed together. A tenant of which nothing runs gets in beyond that."""
+    queue: int = Field(default=256, ge=1)
+    """Requests that may wait; further ones are refused with the time after which to try again."""
+    seconds: float = Field(default=300.0, gt=0)
+    """How long a reply may take, the time in the queue counted in."""
+    idle_seconds: float = Field(default=30.0, gt=0)
+    """How long a caller may leave a streaming reply unread before it is ended."""
+    batch_seconds: float = Field(default=0.1, gt=0)
+    """How long a batch may take that reads prompts; the others' replies wait meanwhile."""
+    speculation: int = Field(default=31, ge=0, le=64)
+    """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make
+    quotes faster and change no reply."""
+    spill: int = Field(default=256, ge=0)
+    """MiB of ordinary memory for what no longer fits into `cells`: to copy it back is cheaper than to compute it."""
+    adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
+    """LoRA adapters by the name of the tenant that they are for."""
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Shares of the machine by tenant, where several want more than there is; 1 for those that are not named."""
 
 
 class EmbeddingsSettings(FileSettings):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 from sartor_plugins.llama import LlamaPlugin
+from sartor_plugins.llama.engine.engine import Engine, Limits
+from sartor_plugins.llama.engine.jobs import Job, Plan, SyncOutbox
+from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.track import Track
 from sartor_plugins.llama.model import LlamaChatModel
 from sartor_plugins.llama.runtime import Runtime, load
 from sartor_plugins.llama.settings import LlamaSettings
@@ -158,9 +163,61 @@ async def make() -> AsyncIterator[Make]:
         await one.close()
 
 
+class Desk:
+    """An engine that runs any generator in the place of a reply: ``desk.run(prompt, lambda track: …)``."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.vocabulary = runtime.voice.vocabulary
+        self.context = runtime.context
+        self.memory = runtime.memory
+        self.batcher = runtime.batcher
+        self.engine: Engine[Desk.Task, object] = Engine(lambda: self, "desk", Limits())
+
+    @dataclass
+    class Task:
+        prompt: Sequence[int]
+        speak: Callable[[Track], Generator[object, None, object]]
+        scope: Scope
+
+    def plan(self, task: Task) -> Plan:
+        return Plan(task.prompt, task.scope, reply=64, size=2048, branches=512)
+
+    def reply(self, task: Task, track: Track) -> Generator[object, None, None]:
+        yield (yield from task.speak(track)), track
+
+    def adapter(self, name: str) -> None:
+        return None
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def run(
+        self, prompt: str, speak: Callable[[Track], Generator[object, None, object]], tenant: str = ""
+    ) -> tuple[list[object], object, Track]:
+        """What the generator yielded, what it returned, and its track."""
+        outbox: SyncOutbox[object] = SyncOutbox()
+        scope = Scope(tenant, alone=None if tenant else object())
+        job = Job(self.Task(self.vocabulary.text(prompt), speak, scope), outbox, tenant=tenant)
+        self.engine.submit(job)
+        events: list[object] = []
+        while (event := outbox.take()) is not None:
+            events.append(event)
+        result, track = events.pop()
+        return events, result, track
+
+
 @pytest.fixture
 def runtime(random_model: Path) -> Iterator[Runtime]:
-    """The inside of a model, used in the test's own thread."""
-    loaded = load(LlamaSettings(path=str(random_model), choice="score"), Path("/"))
+    """The inside of a model with random weights, used in the test's own thread."""
+    loaded = load(LlamaSettings(path=str(random_model)), Path("/"))
     yield loaded
     loaded.close()
+
+
+@pytest.fixture
+def desk(random_model: Path) -> Iterator[Desk]:
+    """The inside of a model with random weights."""
+    made = Desk(load(LlamaSettings(path=str(random_model)), Path("/")))
+    yield made
+    made.engine.close()

@@ -1,0 +1,207 @@
+"""One llama.cpp context: sequences of tokens in its memory, computed together in batches.
+
+It knows nothing of tenants, replies or fairness. To be used by one thread only, but for `abort`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NewType
+
+import numpy as np
+from sartor.errors import ModelError
+
+from sartor_plugins.llama.engine.weights import Adapter, Weights
+from sartor_plugins.llama.native import AbortFlag, Row, floats, heard, lib, listen
+
+__all__ = ["Context", "Failed", "Full", "Part", "Sizes", "Stopped"]
+
+_Pointer = NewType("_Pointer", int)
+_NUMBERS_OF_LOGITS = 16_000_000
+"""Logits that one batch may have: 64 MB."""
+
+
+class Stopped(Exception):
+    """The computation was stopped by the abort flag."""
+
+
+class Full(Exception):
+    """There is no room for the batch in the memory."""
+
+
+class Failed(ModelError):
+    """The library failed in the middle: what lies in its memory is not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large a context is made."""
+
+    cells: int
+    """Tokens that all sequences may have together; what sequences share counts once."""
+    sequences: int
+    batch: int = 512
+    """Tokens of a batch."""
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a batch computes of one place of one or several sequences."""
+
+    sequences: tuple[int, ...]
+    start: int
+    """The position of the first token."""
+    tokens: Sequence[int]
+    rows: int = 1
+    """For how many tokens at the end logits are wanted."""
+
+
+class Context:
+    """A context with sequences numbered from 0."""
+
+    def __init__(self, weights: Weights, sizes: Sizes) -> None:
+        """Raises `ModelError` when there is no memory for it."""
+        self.sizes = sizes
+        self.abort = AbortFlag()
+        self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(weights.model))
+        self.most_rows = max(1, min(sizes.batch, _NUMBERS_OF_LOGITS // self._vocabulary))
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = sizes.cells
+        parameters.n_batch = parameters.n_ubatch = sizes.batch
+        parameters.n_seq_max = sizes.sequences
+        parameters.n_outputs_max = max(self.most_rows, sizes.sequences)
+        parameters.kv_unified = True
+        parameters.swa_full = True
+        parameters.n_threads = parameters.n_threads_batch = sizes.threads
+        parameters.abort_callback = self.abort.callback
+        parameters.abort_callback_data = self.abort.data
+        parameters.no_perf = True
+        listen()
+        self._context: _Pointer | None = lib.llama_init_from_model(weights.model, parameters)
+        if not self._context:
+            raise ModelError(
+                f"llama.cpp cannot make room for {sizes.cells} tokens: {heard() or 'it does not say why'}",
+                where=str(weights.path),
+                remedy="Set `cells` or `context` lower, or free memory.",
+            )
+        self._memory = lib.llama_get_memory(self._context)
+        self._batch = _Batch(sizes.batch, sizes.sequences)
+        self._adapter: Adapter | None = None
+
+    def close(self) -> None:
+        """Free the memory; the object is of no use afterwards."""
+        if self._context:
+            lib.llama_free(self._context)
+            self._context = None
+
+    def use(self, adapter: Adapter | None) -> None:
+        """Compute with `adapter` from now on. Raises `ModelError`."""
+        if adapter is self._adapter:
+            return
+        given = [adapter] if adapter is not None else []
+        pointers = (ctypes.c_void_p * 1)(*(one.pointer for one in given))
+        scales = (ctypes.c_float * 1)(*(one.scale for one in given))
+        listen()
+        if lib.llama_set_adapters_lora(
+            self._context, ctypes.cast(pointers, ctypes.POINTER(lib.llama_adapter_lora_p_ctypes)), len(given), scales
+        ):
+            raise ModelError(f"llama.cpp cannot use the adapter: {heard() or 'it does not say why'}")
+        self._adapter = adapter
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let `target`, which is empty, begin with the first `length` tokens of `source`. Nothing is moved."""
+        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def trim(self, sequence: int, length: int) -> None:
+        """Forget what lies behind the first `length` tokens of `sequence`.
+
+        Raises `ModelError` for models that cannot forget a part.
+        """
+        if not lib.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise ModelError("this kind of model cannot forget a part of what it has read")
+
+    def drop(self, sequence: int) -> None:
+        """Forget `sequence`; tokens that others share stay."""
+        lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def clear(self) -> None:
+        """Forget everything, after a failure."""
+        lib.llama_memory_clear(self._memory, False)
+
+    def save(self, sequence: int) -> bytes | None:
+        """What the memory holds of `sequence`, to `load` later; None where the library cannot tell."""
+        size = lib.llama_state_seq_get_size(self._context, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = lib.llama_state_seq_get_data(self._context, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written]) if written else None
+
+    def load(self, sequence: int, saved: bytes) -> bool:
+        """Fill `sequence`, which is empty, with what `save` gave; false where there is no room."""
+        buffer = (ctypes.c_uint8 * len(saved)).from_buffer_copy(saved)
+        listen()
+        return bool(lib.llama_state_seq_set_data(self._context, buffer, len(saved), sequence))
+
+    def compute(self, parts: Sequence[Part]) -> list[int]:
+        """Compute `parts`, together at most `sizes.batch` tokens; for each, the place of its first row.
+
+        Raises `Stopped` when the abort flag is up, `Full` when there is no room, `Failed` when it fails.
+        What was computed until then is to be trimmed by the caller.
+        """
+        places = self._batch.fill(parts)
+        listen()
+        code = lib.llama_decode(self._context, self._batch.native)
+        if code == 0:
+            return places
+        if code == 2:
+            raise Stopped
+        if code == 1:
+            raise Full
+        raise Failed(f"llama.cpp failed to compute (code {code}): {heard() or 'it does not say why'}")
+
+    def row(self, place: int) -> Row:
+        """The logits of a place of the last batch. The library's own memory: valid until the next one."""
+        pointer = lib.llama_get_logits_ith(self._context, place)
+        if not pointer:
+            raise ModelError("llama.cpp gave no logits")
+        return floats(pointer, self._vocabulary)
+
+
+class _Batch:
+    """The library's batch, filled through arrays: a loop over ctypes fields would take milliseconds."""
+
+    def __init__(self, size: int, sequences: int) -> None:
+        self._token = np.zeros(size, np.int32)
+        self._position = np.zeros(size, np.int32)
+        self._counts = np.zeros(size, np.int32)
+        self._wanted = np.zeros(size, np.int8)
+        self._sequences = np.zeros((size, sequences), np.int32)
+        starts = self._sequences.ctypes.data + np.arange(size, dtype=np.uint64) * np.uint64(4 * sequences)
+        self._pointers = starts.astype(np.uint64)
+        self.native = lib.llama_batch(
+            n_tokens=0,
+            token=self._token.ctypes.data_as(ctypes.POINTER(lib.llama_token)),
+            embd=None,
+            pos=self._position.ctypes.data_as(ctypes.POINTER(lib.llama_pos)),
+            n_seq_id=self._counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=self._pointers.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(lib.llama_seq_id))),
+            logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(self, parts: Sequence[Part]) -> list[int]:
+        places = []
+        at = 0
+        for part in parts:
+            end = at + len(part.tokens)
+            self._token[at:end] = part.tokens
+            self._position[at:end] = np.arange(part.start, part.start + len(part.tokens))
+            self._counts[at:end] = len(part.sequences)
+            self._sequences[at:end, : len(part.sequences)] = part.sequences
+            self._wanted[at : end - part.rows] = 0
+            self._wanted[end - part.rows : end] = 1
+            places.append(end - part.rows)
+            at = end
+        self.native.n_tokens = at
+        return places

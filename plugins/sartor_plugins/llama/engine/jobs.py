@@ -1,0 +1,152 @@
+"""Work for the engine, and the way of its results to whoever waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from sartor_plugins.llama.engine.prefixes import Scope
+
+__all__ = ["AsyncOutbox", "Job", "Outbox", "Plan", "SyncOutbox"]
+
+R = TypeVar("R")
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job will need."""
+
+    prompt: Sequence[int]
+    scope: Scope
+    reply: int
+    """Tokens that the reply may have at most."""
+    size: int
+    """Tokens that prompt and reply may have together."""
+    branches: int = 0
+    """Of a fork, at most."""
+    drafts: bool = True
+    """Whether the reply may profit from drafts."""
+
+
+class Outbox(Protocol[E_contra]):
+    """Where the events of a job go."""
+
+    unread_since: float | None
+    """Since when (`time.monotonic`) something lies there that nobody has taken."""
+
+    def put(self, events: Sequence[E_contra], end: BaseException | bool = False) -> None:
+        """Called in the engine's thread: further events; `end`: True or an error after the last of them."""
+
+
+class Job(Generic[R, E]):
+    """A reply that was asked for: `request` is what the engine's machine makes it of."""
+
+    def __init__(
+        self,
+        request: R,
+        outbox: Outbox[E],
+        *,
+        tenant: str = "",
+        weight: float = 1.0,
+        adapter: str = "",
+        seconds: float = 300.0,
+    ) -> None:
+        """`weight`: the tenant's share beside others; `seconds`: until it must be over, the queue counted in."""
+        self.request = request
+        self.outbox = outbox
+        self.tenant = tenant
+        self.weight = weight
+        self.adapter = adapter
+        self.plan: Plan | None = None
+        """What it will need, once that is known."""
+        self.cancelled = False
+        self.submitted = time.monotonic()
+        self.deadline = self.submitted + seconds
+        self.seconds = seconds
+        self.waited = 0.0
+        """Seconds in the queue, once the work has begun."""
+
+
+class SyncOutbox(Generic[E]):
+    """An outbox for a caller's thread."""
+
+    def __init__(self) -> None:
+        self.unread_since: float | None = None
+        self._events: deque[E] = deque()
+        self._end: BaseException | bool = False
+        self._changed = threading.Condition()
+
+    def put(self, events: Sequence[E], end: BaseException | bool = False) -> None:
+        with self._changed:
+            self._events.extend(events)
+            self._end = end
+            if events and self.unread_since is None:
+                self.unread_since = time.monotonic()
+            self._changed.notify()
+
+    def take(self) -> E | None:
+        """The next event; None after the last. Raises what ended the job."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._end)
+            if self._events:
+                event = self._events.popleft()
+                self.unread_since = time.monotonic() if self._events else None
+                return event
+            _raise(self._end)
+            return None
+
+
+class AsyncOutbox(Generic[E]):
+    """An outbox for a task of an event loop, which is woken only when it sleeps."""
+
+    def __init__(self) -> None:
+        self.unread_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[E] = deque()
+        self._end: BaseException | bool = False
+        self._lock = threading.Lock()
+        self._sleeper: asyncio.Future[None] | None = None
+
+    def put(self, events: Sequence[E], end: BaseException | bool = False) -> None:
+        with self._lock:
+            self._events.extend(events)
+            self._end = end
+            if events and self.unread_since is None:
+                self.unread_since = time.monotonic()
+            sleeper, self._sleeper = self._sleeper, None
+        if sleeper is not None:
+            try:
+                self._loop.call_soon_threadsafe(_wake, sleeper)
+            except RuntimeError:  # the loop is closed: nobody is left to hear it
+                return
+
+    async def take(self) -> E | None:
+        """The next event; None after the last. Raises what ended the job."""
+        while True:
+            with self._lock:
+                if self._events:
+                    event = self._events.popleft()
+                    self.unread_since = time.monotonic() if self._events else None
+                    return event
+                if self._end:
+                    _raise(self._end)
+                    return None
+                sleeper = self._sleeper = self._loop.create_future()
+            await sleeper
+
+
+def _raise(end: BaseException | bool) -> None:
+    if isinstance(end, BaseException):
+        raise end
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)

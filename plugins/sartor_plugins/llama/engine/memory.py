@@ -1,0 +1,169 @@
+"""The memory of the context as a house with rooms: who moves in where, what is kept, and what has to leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sartor_plugins.llama.engine.attic import Attic, Stored
+from sartor_plugins.llama.engine.context import Context
+from sartor_plugins.llama.engine.prefixes import Kept, Prefixes, Scope
+
+__all__ = ["Memory", "Seat"]
+
+_WORTH_IT = 32
+"""Tokens below which nothing is copied back from the attic, or waited for."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A sequence of the memory, taken by a reply."""
+
+    number: int
+    scope: Scope
+    prompt: Sequence[int]
+    reserved: int
+    """Tokens beside the prompt's that the reply may need."""
+    cached: int
+    """Tokens of the prompt that need not be computed."""
+    computed: int
+    """Tokens that lie in the memory by now."""
+
+
+class Memory:
+    """Sequences, tokens and what is kept of finished replies. To be used by the engine's thread only."""
+
+    def __init__(self, context: Context, attic: Attic, *, keeps: bool) -> None:
+        """`keeps`: whether anything of finished replies is kept; recurrent models cannot."""
+        self._context = context
+        self._attic = attic
+        self._keeps = keeps
+        self._prefixes = Prefixes(context.sizes.cells)
+        self._seats: dict[int, Seat] = {}
+        self._lent: set[int] = set()
+
+    @property
+    def cells(self) -> int:
+        """Tokens in use or reserved."""
+        return self._prefixes.cells + sum(seat.reserved for seat in self._seats.values())
+
+    def take(self, scope: Scope, prompt: Sequence[int], reserved: int) -> Seat | None:
+        """A seat for a reply, with all of its prompt that lies in the memory or the attic; None where it has to wait.
+
+        It waits for room, or for another reply of the same scope that is just computing the same beginning.
+        """
+        useful = prompt[:-1]  # the last token is computed in any case, for its logits
+        source, length = self._source(scope, useful)
+        if source is None:
+            return None
+        stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
+        lifted = stored if stored is not None and above >= length + _WORTH_IT else None
+        need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved
+        if lifted is not None:
+            need = max(need, len(lifted.tokens))
+        number = self._number(keep=source)
+        if number is None or not self._make_room(scope.tenant, need, keep=source):
+            return None
+        if lifted is not None and self._context.load(number, self._attic.take(lifted)):
+            self._context.trim(number, above)
+            length = above
+        elif length:
+            self._context.copy(source, number, length)
+            self._prefixes.touch(source)
+        self._prefixes.hold(number, scope, prompt, running=True)
+        seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length)
+        return seat
+
+    def leave(self, seat: Seat, tokens: Sequence[int]) -> None:
+        """The reply is over; `tokens` lie in the memory behind it."""
+        del self._seats[seat.number]
+        if not (tokens and self._keeps and seat.scope.alone is None):
+            self._forget(seat.number)
+            return
+        self._prefixes.hold(seat.number, seat.scope, list(tokens), running=False)
+        for other in self._prefixes.covered(seat.number):
+            self._forget(other)
+
+    def lend(self, seat: Seat, count: int, tokens: int) -> list[int]:
+        """`count` empty sequences for a fork that computes `tokens`; fewer, even none, where room is short."""
+        if not self._make_room(seat.scope.tenant, tokens, keep=seat.number):
+            return []
+        numbers: list[int] = []
+        while len(numbers) < count and (number := self._number(keep=seat.number)) is not None:
+            numbers.append(number)
+            self._lent.add(number)
+        return numbers
+
+    def give_back(self, numbers: Sequence[int]) -> None:
+        """A fork is over."""
+        for number in numbers:
+            self._context.drop(number)
+            self._lent.discard(number)
+
+    def spare(self, tenant: str) -> bool:
+        """Give up one kept sequence, where the library found no room against expectation; false: there is none."""
+        kept = self._prefixes.victim(tenant, self._context.sizes.cells)
+        if kept is not None:
+            self._evict(kept)
+        return kept is not None
+
+    def forget(self, tenant: str) -> None:
+        """Give up everything that is kept of `tenant`; replies that run go on, and leave nothing."""
+        self._attic.forget(tenant)
+        for kept in self._prefixes.of(tenant):
+            if kept.number in self._seats:
+                seat = self._seats[kept.number]
+                seat.scope = Scope(tenant, seat.scope.adapter, alone=seat)
+                self._prefixes.hold(kept.number, seat.scope, seat.prompt, running=True)
+            else:
+                self._forget(kept.number)
+
+    def clear(self) -> None:
+        """Everything is lost, after a failure of the library."""
+        self._context.clear()
+        self._prefixes = Prefixes(self._context.sizes.cells)
+        self._seats.clear()
+        self._lent.clear()
+
+    def _source(self, scope: Scope, prompt: Sequence[int]) -> tuple[int | None, int]:
+        """The sequence that has most of `prompt` computed, and how much (−1 and 0 where there is none); None where
+        one that runs will soon have more."""
+        best, length, soon = -1, 0, 0
+        if self._keeps:
+            for number, same in self._prefixes.longest(scope, prompt):
+                seat = self._seats.get(number)
+                ready = same if seat is None else min(same, seat.computed)
+                soon = max(soon, same)
+                if ready > length:
+                    best, length = number, ready
+        return (None, 0) if soon >= length + _WORTH_IT else (best, length)
+
+    def _number(self, keep: int) -> int | None:
+        """A free sequence, given up by another if need be."""
+        for number in range(self._context.sizes.sequences):
+            if number not in self._seats and number not in self._lent and number not in self._prefixes:
+                return number
+        kept = self._prefixes.oldest(keep=keep)
+        if kept is None:
+            return None
+        self._evict(kept)
+        return kept.number
+
+    def _make_room(self, tenant: str, need: int, keep: int) -> bool:
+        while self.cells + need > self._context.sizes.cells:
+            kept = self._prefixes.victim(tenant, need, keep=keep)
+            if kept is None:
+                return False
+            self._evict(kept)
+        return True
+
+    def _evict(self, kept: Kept) -> None:
+        if self._attic.limit and len(kept.tokens) >= _WORTH_IT:
+            data = self._context.save(kept.number)
+            if data is not None:
+                self._attic.put(Stored(kept.scope, kept.tokens, data))
+        self._forget(kept.number)
+
+    def _forget(self, number: int) -> None:
+        self._context.drop(number)
+        self._prefixes.drop(number)
