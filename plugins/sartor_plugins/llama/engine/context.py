@@ -102,12 +102,10 @@ class Context:
         if adapter is self._adapter:
             return
         given = [adapter] if adapter is not None else []
-        pointers = (ctypes.c_void_p * 1)(*(one.pointer for one in given))
+        pointers = (lib.llama_adapter_lora_p_ctypes * 1)(*(one.pointer for one in given))
         scales = (ctypes.c_float * 1)(*(one.scale for one in given))
         listen()
-        if lib.llama_set_adapters_lora(
-            self._context, ctypes.cast(pointers, ctypes.POINTER(lib.llama_adapter_lora_p_ctypes)), len(given), scales
-        ):
+        if lib.llama_set_adapters_lora(self._context, pointers, len(given), scales):
             raise ModelError(f"llama.cpp cannot use the adapter: {heard() or 'it does not say why'}")
         self._adapter = adapter
 

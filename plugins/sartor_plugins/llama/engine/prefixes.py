@@ -128,7 +128,8 @@ class Prefixes:
                 del parent.children[node.tokens[0]]
                 self._grow(kept.scope, -len(node.tokens))
             node = parent
-        if not self._roots[kept.scope].children:
+        root = self._roots.get(kept.scope)
+        if root is not None and not root.children:
             del self._roots[kept.scope]
 
     def covered(self, number: int) -> list[int]:
@@ -144,8 +145,8 @@ class Prefixes:
     def victim(self, tenant: str, need: int, *, keep: int | None = None) -> Kept | None:
         """The sequence to give up so that `tenant` may have `need` more tokens; None where there is none.
 
-        It is the longest unused one of the tenant that is furthest above its share, the need counted in. `keep` is
-        not given up.
+        It is the longest unused one of the tenants that are above their share, the need counted in. `keep` is not
+        given up.
         """
         idle = self._idle(keep)
         if not idle:
@@ -154,7 +155,7 @@ class Prefixes:
         share = self._cells / len(sizes)
         above = [one for one in idle if sizes.get(one, 0) > share]
         if above:
-            return _oldest(idle[max(above, key=lambda one: (sizes[one], one))])
+            return _oldest([kept for one in above for kept in idle[one]])
         if any(kept.running and kept.scope.tenant == tenant for kept in self._kept.values()):
             return _oldest(idle[tenant]) if tenant in idle else None
         return _oldest(idle.get(tenant) or [kept for several in idle.values() for kept in several])
