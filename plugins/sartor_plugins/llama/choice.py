@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from sartor.values import Choices
 
 from sartor_plugins.llama.engine.track import Need, Track
-from sartor_plugins.llama.scoring import Floats, likelihoods, log_softmax
+from sartor_plugins.llama.scoring import Floats, likelihoods, log_softmax, logs_of_sum
 from sartor_plugins.llama.settings import ChoiceMethod
 from sartor_plugins.llama.trie import Candidate, Node, build
 from sartor_plugins.llama.vocabulary import Vocabulary
@@ -159,6 +159,4 @@ class Chooser:
 
 def _together(row: Floats, tokens: Iterable[int]) -> float:
     """The log of the probability that one of `tokens` follows."""
-    found = [float(row[token]) for token in tokens]
-    top = max(found, default=-math.inf)
-    return top if math.isinf(top) else top + math.log(sum(math.exp(one - top) for one in found))
+    return logs_of_sum([float(row[token]) for token in tokens])

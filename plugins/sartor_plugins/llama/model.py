@@ -4,48 +4,52 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import BaseModel, PrivateAttr
 from sartor.errors import ModelError
 from sartor.values import Choices
 
-from sartor_plugins.llama.engine.engine import Engine, Limits
+from sartor_plugins.llama.engine.crew import Limits
+from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, Outbox, SyncOutbox
 from sartor_plugins.llama.messages import chunk_of, last_chunk, lines_of
-from sartor_plugins.llama.reply import Ended, Request
+from sartor_plugins.llama.reply import Compared, Ended, Request, Said
 from sartor_plugins.llama.runtime import load
 from sartor_plugins.llama.sampling import Sampling
 from sartor_plugins.llama.settings import LlamaSettings
+from sartor_plugins.llama.structured import reply_grammar
 from sartor_plugins.llama.toolcalls import Event, Text, function_of
 
 __all__ = ["LlamaChatModel"]
 
-_Said = Event | Ended
-_Job = Job[Request, _Said]
+_Job = Job[Request, Said]
 
 
 class LlamaChatModel(BaseChatModel):
     """Loads its file with the first call or `start`, and answers many requests at once.
 
     Keyword arguments of a call: `choices` (`sartor.values.Choices`), `cache_scope` (who may profit from this
-    prompt: the tenant's name), `max_tokens`, `temperature`, `top_p`, `seed`; others are ignored.
+    prompt: the tenant's name), `max_tokens`, `temperature`, `top_p`, `seed`, `response_format` (as in OpenAI's API),
+    `grammar` (GBNF); others are ignored.
     """
 
     supports_choices: ClassVar[bool] = True
     accepts_cache_scope: ClassVar[bool] = True
 
     _settings: LlamaSettings = PrivateAttr()
-    _engine: Engine[Request, _Said] = PrivateAttr()
+    _engine: Engine[Request, Said] = PrivateAttr()
 
     def __init__(self, settings: LlamaSettings, directory: Path) -> None:
         super().__init__()
@@ -64,6 +68,50 @@ class LlamaChatModel(BaseChatModel):
     async def forget(self, tenant: str) -> None:
         """Give up everything that is kept of the tenant's conversations to answer faster."""
         await asyncio.to_thread(self._engine.forget, tenant)
+
+    async def compare(
+        self, messages: Sequence[BaseMessage], options: Sequence[str], *, cache_scope: str = ""
+    ) -> tuple[float, ...]:
+        """The log-probability of each of `options` as the whole reply to `messages`.
+
+        All are computed side by side over one prompt: for routing, and for models that judge. Raises `ModelError`.
+        """
+        if not options:
+            raise ModelError("`compare` needs at least one option")
+        request = Request(lines_of(messages), options=tuple(options), scope=cache_scope)
+        outbox: AsyncOutbox[Said] = AsyncOutbox()
+        job = self._submit(request, outbox)
+        try:
+            while (event := await outbox.take()) is not None:
+                if isinstance(event, Compared):
+                    return event.scores
+        finally:
+            self._engine.cancel(job)
+        raise ModelError("the model compared nothing")
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Replies as objects: by a forced tool call, or by a grammar made from the schema (``json_schema``) or of
+        any JSON object (``json_mode``)."""
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        model = schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
+        told = convert_to_json_schema(schema)
+        wanted = {"type": "json_schema", "json_schema": {"name": told.get("title", "reply"), "schema": told}}
+        bound = self.bind(response_format=wanted if method == "json_schema" else {"type": "json_object"}, **kwargs)
+        parser: Runnable[Any, Any] = PydanticOutputParser(pydantic_object=model) if model else JsonOutputParser()
+        if not include_raw:
+            return bound | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        ).with_fallbacks([RunnablePassthrough.assign(parsed=lambda _: None)], exception_key="parsing_error")
+        return RunnableMap(raw=bound) | parsed
 
     def bind_tools(
         self,
@@ -115,11 +163,12 @@ class LlamaChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        outbox: SyncOutbox[_Said] = SyncOutbox()
+        outbox: SyncOutbox[Said] = SyncOutbox()
         job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
         try:
             while (event := outbox.take()) is not None:
+                assert not isinstance(event, Compared)
                 yield self._chunk(event, job, calls)
                 calls += not isinstance(event, Text)
         finally:
@@ -132,17 +181,18 @@ class LlamaChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        outbox: AsyncOutbox[_Said] = AsyncOutbox()
+        outbox: AsyncOutbox[Said] = AsyncOutbox()
         job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
         try:
             while (event := await outbox.take()) is not None:
+                assert not isinstance(event, Compared)
                 yield self._chunk(event, job, calls)
                 calls += not isinstance(event, Text)
         finally:
             self._engine.cancel(job)
 
-    def _submit(self, request: Request, outbox: Outbox[_Said]) -> _Job:
+    def _submit(self, request: Request, outbox: Outbox[Said]) -> _Job:
         settings = self._settings
         job: _Job = Job(
             request,
@@ -164,6 +214,7 @@ class LlamaChatModel(BaseChatModel):
         settings = self._settings
         tools, must_call = _tools(told.get("tools") or [], told.get("tool_choice"))
         choices = told.get("choices")
+        tenant = told.get("cache_scope") or ""
         if choices is not None and not (isinstance(choices, Choices) and choices.texts):
             raise ModelError("`choices` must be sartor.values.Choices with at least one text")
         return Request(
@@ -171,17 +222,18 @@ class LlamaChatModel(BaseChatModel):
             tools,
             must_call,
             choices,
-            Sampling(
+            grammar=reply_grammar(told.get("grammar"), told.get("response_format")),
+            sampling=Sampling(
                 _or(told.get("temperature"), settings.temperature),
                 _or(told.get("top_p"), settings.top_p),
                 settings.min_p,
                 settings.repeat_penalty,
                 _or(told.get("seed"), settings.seed),
             ),
-            max(1, int(_or(told.get("max_tokens"), settings.max_tokens))),
-            tuple(filter(None, stop or ())),
-            told.get("cache_scope") or "",
-            tenant if (tenant := told.get("cache_scope") or "") in settings.adapters else "",
+            max_tokens=max(1, int(_or(told.get("max_tokens"), settings.max_tokens))),
+            stop=tuple(filter(None, stop or ())),
+            scope=tenant,
+            adapter=tenant if tenant in settings.adapters else "",
         )
 
 

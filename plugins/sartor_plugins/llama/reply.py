@@ -18,12 +18,14 @@ from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.grammar import Grammar, call_grammar
 from sartor_plugins.llama.prompt import Line
 from sartor_plugins.llama.sampling import Sampler, Sampling
+from sartor_plugins.llama.scoring import likelihoods, logs_of_sum
 from sartor_plugins.llama.settings import ChoiceMethod
 from sartor_plugins.llama.template import ChatTemplate
 from sartor_plugins.llama.toolcalls import CallFormat, CallScanner, Event, Text, function_of, held_back
+from sartor_plugins.llama.trie import Candidate, build
 from sartor_plugins.llama.vocabulary import Vocabulary
 
-__all__ = ["Ended", "Request", "Voice"]
+__all__ = ["Compared", "Ended", "Request", "Said", "Voice"]
 
 _LONGEST = 32
 """Characters of a token, on average, beyond which a prompt cannot fit."""
@@ -38,6 +40,10 @@ class Request:
     """In OpenAI's form."""
     must_call: bool = False
     choices: Choices | None = None
+    options: tuple[str, ...] = ()
+    """Texts that are only compared: nothing is said, and `Compared` tells how likely each of them is."""
+    grammar: str = ""
+    """GBNF that the reply must fit."""
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int = 512
     """Tokens of a freely written reply, or a tool call; a chosen text is never cut."""
@@ -46,6 +52,13 @@ class Request:
     """The tenant: only its requests may use what this one leaves; empty: none may."""
     adapter: str = ""
     """The name of a LoRA adapter; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The log-probability of each of a request's options, as the whole reply."""
+
+    scores: tuple[float, ...]
 
 
 Reason = Literal["stop", "length", "tool_calls"]
@@ -67,7 +80,10 @@ class Ended:
     accepted: int = 0
 
 
-_Events = Generator[Event | Need, None, tuple[Reason, int]]
+Said = Event | Compared | Ended
+"""What comes of a request, piece by piece."""
+
+_Events = Generator[Event | Compared | Need, None, tuple[Reason, int]]
 
 
 class Voice:
@@ -92,18 +108,19 @@ class Voice:
         prompt = self.vocabulary.encode(pieces)
         if len(prompt) >= self.size:
             raise _too_long(f"{len(prompt)} tokens", self.size)
-        chosen = [len(self.vocabulary.text(text)) for text in request.choices.texts] if request.choices else [0]
-        at_most = request.choices.at_most if request.choices else 0
+        texts = request.options or (request.choices.texts if request.choices else ())
+        chosen = [len(self.vocabulary.text(text)) for text in texts] or [0]
+        at_most = request.choices.at_most if request.choices else 1
         return Plan(
             prompt,
             Scope(request.scope, request.adapter, alone=None if request.scope else object()),
             reply=max(request.max_tokens, at_most * (max(chosen) + 1)),
             size=self.size,
-            branches=0 if self._method == "trie" else sum(chosen),
-            drafts=request.choices is None,
+            branches=sum(chosen) if request.options or self._method != "trie" else 0,
+            drafts=not texts,
         )
 
-    def reply(self, request: Request, track: Track) -> Generator[Event | Ended | Need, None, None]:
+    def reply(self, request: Request, track: Track) -> Generator[Said | Need, None, None]:
         """The events of a reply; the last one is `Ended`. Closing the iterator ends the work."""
         began = time.monotonic()
         first: float | None = None
@@ -121,6 +138,9 @@ class Voice:
         yield Ended(reason, track.prompt, track.cached, generated, first, track.drafted, track.accepted)
 
     def _events(self, request: Request, track: Track) -> _Events:
+        if request.options:
+            yield Compared((yield from self._compare(request.options, track)))
+            return "stop", 0
         opening = self.vocabulary.mark(self.form.opening) if request.tools else []
         begun = bool(request.tools) and request.must_call
         if request.choices is not None and not begun:
@@ -136,6 +156,15 @@ class Voice:
                 return "stop", chosen.tokens
             begun = True
         return (yield from _Writer(self, request, track, opening if begun else []).write())
+
+    def _compare(self, options: Sequence[str], track: Track) -> Generator[Need, None, tuple[float, ...]]:
+        """The log-probability of each option and of an end behind it, computed side by side."""
+        tokens = [tuple(self.vocabulary.text(option)) for option in options]
+        ended = [(*told, end) for told in tokens for end in self.vocabulary.ends]
+        root = build(Candidate(number, "", told, 1.0) for number, told in enumerate(ended))
+        found = yield from likelihoods(track, root)
+        first = {told: number for number, told in reversed(list(enumerate(ended)))}
+        return tuple(logs_of_sum([sum(found[first[(*told, end)]]) for end in self.vocabulary.ends]) for told in tokens)
 
 
 def _too_long(length: str, size: int) -> ModelError:
@@ -173,6 +202,8 @@ class _Writer:
         count = 0
         reason: Literal["stop", "length"] = "length"
         try:
+            if self._request.grammar and not self._opening:
+                self._grammar = self._given_grammar()
             if self._opening:
                 self._track.push(self._opening)
                 count = len(self._opening)
@@ -227,6 +258,12 @@ class _Writer:
             self._constrained = True
             self._constrain(self._scanner.body)
         return events
+
+    def _given_grammar(self) -> Grammar:
+        try:
+            return Grammar(self._vocabulary, self._request.grammar)
+        except ValueError as error:
+            raise ModelError(str(error), remedy="Check the GBNF; its first rule must be `root`.") from error
 
     def _drop_grammar(self) -> None:
         self._constrained = False

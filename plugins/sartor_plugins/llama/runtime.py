@@ -16,10 +16,10 @@ from sartor_plugins.llama.engine.jobs import Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.engine.weights import Adapter, Weights
-from sartor_plugins.llama.reply import Ended, Request, Voice
+from sartor_plugins.llama.reply import Request, Said, Voice
 from sartor_plugins.llama.settings import LlamaSettings, model_path
 from sartor_plugins.llama.template import CHATML, ChatTemplate
-from sartor_plugins.llama.toolcalls import Event, format_of
+from sartor_plugins.llama.toolcalls import format_of
 from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Runtime", "load"]
@@ -50,7 +50,7 @@ class Runtime:
     def plan(self, request: Request) -> Plan:
         return self.voice.plan(request)
 
-    def reply(self, request: Request, track: Track) -> Generator[Event | Ended | Need, None, None]:
+    def reply(self, request: Request, track: Track) -> Generator[Said | Need, None, None]:
         return self.voice.reply(request, track)
 
     def adapter(self, name: str) -> Adapter | None:

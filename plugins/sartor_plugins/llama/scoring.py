@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from sartor_plugins.llama.engine.track import Fork, Need, Place, Track
 from sartor_plugins.llama.native import Row
 from sartor_plugins.llama.trie import Candidate, Node
 
-__all__ = ["BRANCHES", "Floats", "likelihoods", "log_softmax"]
+__all__ = ["BRANCHES", "Floats", "likelihoods", "log_softmax", "logs_of_sum"]
 
 BRANCHES = 32
 """Candidates that are computed side by side."""
@@ -24,6 +25,12 @@ def log_softmax(row: Row) -> Floats:
     wide = row.astype(np.float64)
     wide -= wide.max()
     return np.asarray(wide - np.log(np.exp(wide).sum()))
+
+
+def logs_of_sum(logs: Sequence[float]) -> float:
+    """The log of a sum of probabilities whose logs are given; minus infinity for none."""
+    top = max(logs, default=-math.inf)
+    return top if math.isinf(top) else top + math.log(sum(math.exp(one - top) for one in logs))
 
 
 def likelihoods(track: Track, root: Node) -> Generator[Need, None, dict[int, list[float]]]:

@@ -10,7 +10,8 @@ import gguf
 import numpy as np
 import pytest
 from sartor_plugins.llama import LlamaPlugin
-from sartor_plugins.llama.engine.engine import Engine, Limits
+from sartor_plugins.llama.engine.crew import Limits
+from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import Job, Plan, SyncOutbox
 from sartor_plugins.llama.engine.prefixes import Scope
 from sartor_plugins.llama.engine.track import Track

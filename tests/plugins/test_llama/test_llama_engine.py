@@ -18,7 +18,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sartor.errors import ModelError, OverloadedError
 from sartor.values import Choices
-from sartor_plugins.llama.engine.engine import Engine, Limits
+from sartor_plugins.llama.engine.crew import Limits
+from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, SyncOutbox
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.reply import Request

@@ -1,0 +1,301 @@
+"""The replies that are computed at the moment: from a seat in the memory to the last event."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from sartor.errors import ModelError, SartorError
+
+from sartor_plugins.llama.engine.batches import Batcher, Run, Share
+from sartor_plugins.llama.engine.context import Context, Failed, Full, Part, Stopped
+from sartor_plugins.llama.engine.drafts import Drafter
+from sartor_plugins.llama.engine.jobs import Job, Plan
+from sartor_plugins.llama.engine.memory import Memory
+from sartor_plugins.llama.engine.queue import Waiting
+from sartor_plugins.llama.engine.track import Compute, Fork, Need, Place, Track
+from sartor_plugins.llama.engine.weights import Adapter
+
+__all__ = ["Crew", "Limits", "Machine", "late", "told"]
+
+R = TypeVar("R")
+E = TypeVar("E")
+R_contra = TypeVar("R_contra", contravariant=True)
+E_co = TypeVar("E_co", covariant=True)
+
+_CROWD = 4
+"""How many times `Limits.parallel` replies may run where each is its tenant's only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an engine lets happen."""
+
+    parallel: int = 16
+    """Replies that are computed together."""
+    queue: int = 256
+    """Jobs that may wait."""
+    idle_seconds: float = 30.0
+    """How long a caller may leave what it was given unread."""
+    draft: int = 31
+    """Tokens of a draft; 0: no speculation."""
+
+
+class Machine(Protocol[R_contra, E_co]):
+    """What an engine works on. Made, used and closed in its thread."""
+
+    @property
+    def context(self) -> Context:
+        """The context that computes."""
+
+    @property
+    def memory(self) -> Memory:
+        """What lies in it."""
+
+    @property
+    def batcher(self) -> Batcher:
+        """What fills its batches."""
+
+    def adapter(self, name: str) -> Adapter | None:
+        """The adapter of that name, loaded when it is first asked for; None for ''. Raises `ModelError`."""
+
+    def plan(self, request: R_contra) -> Plan:
+        """What a reply will need. Raises `SartorError` where it cannot be given."""
+
+    def reply(self, request: R_contra, track: Track) -> Generator[E_co | Need, None, None]:
+        """The events of a reply, and a `Need` wherever it must wait for the engine. Must not block."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class Crew(Generic[R, E]):
+    """The replies that run on one machine. To be used by the machine's thread only."""
+
+    def __init__(
+        self,
+        machine: Machine[R, E],
+        limits: Limits,
+        waiting: Waiting[R, E],
+        computing: Callable[[Sequence[Run[R, E]]], contextlib.AbstractContextManager[None]],
+    ) -> None:
+        """`computing` is entered for the time in which the library computes for the given replies."""
+        self.machine = machine
+        self.runs: list[Run[R, E]] = []
+        self._limits = limits
+        self._waiting = waiting
+        self._computing = computing
+        self._step = 0
+        self._last_end = 0.0
+
+    def end_what_is_over(self) -> None:
+        """End replies that were cancelled, are over time, or that nobody reads."""
+        now = time.monotonic()
+        for run in list(self.runs):
+            unread = run.job.outbox.unread_since
+            if run.job.cancelled:
+                self._leave(run, True)
+            elif now > run.job.deadline:
+                self._leave(run, late(run.job))
+            elif unread is not None and now - unread > self._limits.idle_seconds:
+                self._leave(run, ModelError(f"nobody read the reply for {self._limits.idle_seconds:g} seconds"))
+
+    def let_in(self) -> None:
+        """Give seats to those who wait, tenants with the fewest replies for their weight first."""
+        while heads := list(self._waiting.heads()):
+            counts: dict[str, int] = {}
+            for run in self.runs:
+                counts[run.job.tenant] = counts.get(run.job.tenant, 0) + 1
+            heads.sort(key=lambda job: (counts.get(job.tenant, 0) / job.weight, job.submitted))
+            for job in heads:
+                alone = job.tenant not in counts
+                if len(self.runs) >= self._limits.parallel * (_CROWD if alone else 1):
+                    continue
+                if self._seat(job):
+                    break
+            else:
+                return
+
+    def _seat(self, job: Job[R, E]) -> bool:
+        """Begin `job`, or end it where it cannot be done; false where it has to wait."""
+        try:
+            plan = job.plan = job.plan or self.machine.plan(job.request)
+            self.machine.adapter(job.adapter)
+            extra = min(plan.reply, plan.size - len(plan.prompt)) + plan.branches + self._limits.draft
+            seat = self.machine.memory.take(plan.scope, plan.prompt, extra)
+            if seat is None and not self.runs:
+                raise ModelError(
+                    f"the prompt and the reply need {len(plan.prompt) + extra} tokens, more than the memory has",
+                    remedy="Set `cells` of the model higher, or `max_tokens` lower.",
+                )
+        except Exception as error:
+            self._waiting.remove(job)
+            job.outbox.put((), told(error))
+            return True
+        if seat is None:
+            return False
+        self._waiting.remove(job)
+        job.waited = time.monotonic() - job.submitted
+        track = Track(plan.prompt, plan.size, seat.cached)
+        drafter = Drafter(self._limits.draft if plan.drafts else 0)
+        run = Run(job, seat, track, self.machine.reply(job.request, track), drafter)
+        self.runs.append(run)
+        self._go_on(run)
+        return True
+
+    def compute(self) -> None:
+        """Compute one batch, or one fork, and let its replies go on."""
+        shares: Sequence[Share[R, E]] = self.machine.batcher.fill(self.runs)
+        runs = [share.run for share in shares] or [self.machine.batcher.fork(self.runs)]
+        self._step += 1
+        for run in runs:
+            run.step = self._step
+        try:
+            with self._computing(runs):
+                self.machine.context.use(self.machine.adapter(runs[0].job.adapter))
+                if shares:
+                    places = self._decode(shares)
+                else:
+                    self._fork(runs[0])
+        except Stopped:
+            self._undo(runs)
+        except Failed as error:
+            self.lose(error)
+        except Exception as error:
+            self._undo(runs)
+            for run in runs:
+                self._leave(run, told(error))
+        else:
+            if not shares:
+                self._go_on(runs[0])
+            for share, place in zip(shares, places if shares else (), strict=True):
+                self._hand_out(share, place)
+
+    def _decode(self, shares: Sequence[Share[R, E]]) -> list[int]:
+        """Compute one batch; for each share, the place of its first row."""
+        parts = []
+        for share in shares:
+            track, seat = share.run.track, share.run.seat
+            if track.settle():
+                self.machine.context.trim(seat.number, len(track.past))
+            tokens = [*track.pending[: share.count], *share.draft]
+            parts.append(Part((seat.number,), len(track.past), tokens, share.rows))
+        while True:
+            began = time.perf_counter()
+            try:
+                places = self.machine.context.compute(parts)
+                tokens_in_all = sum(share.count + len(share.draft) for share in shares)
+                self.machine.batcher.pace.note(tokens_in_all, time.perf_counter() - began)
+                return places
+            except Full:
+                if not self.machine.memory.spare(shares[0].run.job.tenant):
+                    raise ModelError(
+                        "the memory of the model is full", remedy="Set `cells` higher or `parallel` lower."
+                    ) from None
+
+    def _hand_out(self, share: Share[R, E], place: int) -> None:
+        """Let a reply go on with what was computed for it."""
+        run, track = share.run, share.run.track
+        context = self.machine.context
+        track.computed(share.count, share.draft, [context.row(place + at) for at in range(share.rows)])
+        run.seat.computed = len(track.past)
+        if not share.free:
+            self.machine.batcher.shares.charge(run.job.tenant, share.count + len(share.draft))
+        if not track.pending:
+            accepted = track.accepted
+            self._go_on(run)
+            run.drafter.learn(len(share.draft), track.accepted - accepted)
+
+    def _fork(self, run: Run[R, E]) -> None:
+        """Compute what a reply wants to know of many continuations, and forget it again."""
+        assert isinstance(run.need, Fork)
+        context, memory, need, track = self.machine.context, self.machine.memory, run.need, run.track
+        if track.settle():
+            context.trim(run.seat.number, len(track.past))
+        track.freeze()
+        numbers = memory.lend(run.seat, need.branches, len(need.places))
+        try:
+            if len(numbers) < need.branches:
+                raise ModelError("the memory has no room to compare so many texts", remedy="Set `cells` higher.")
+            for number in numbers:
+                context.copy(run.seat.number, number, len(track.past))
+            for at in range(0, len(need.places), context.most_rows):
+                part = need.places[at : at + context.most_rows]
+                rows = context.compute([_part(place, numbers, len(track.past)) for place in part])
+                for number, row in enumerate(rows):
+                    need.read(at + number, context.row(row))
+        finally:
+            memory.give_back(numbers)
+        self.machine.batcher.shares.charge(run.job.tenant, len(need.places))
+
+    def _go_on(self, run: Run[R, E]) -> None:
+        """Let the reply work until it waits for the engine again, and hand its events over."""
+        said: list[E] = []
+        run.need = None
+        try:
+            for event in run.events:
+                if isinstance(event, Compute | Fork):
+                    run.need = event
+                    break
+                said.append(event)
+        except Exception as error:
+            run.job.outbox.put(said)
+            self._leave(run, told(error))
+            return
+        if run.need is None:
+            run.job.outbox.put(said)
+            self._leave(run, True)
+        elif said:
+            run.job.outbox.put(said)
+
+    def _leave(self, run: Run[R, E], end: BaseException | bool) -> None:
+        """The reply is over: what was computed for it is kept, and its caller told."""
+        self.runs.remove(run)
+        run.need = None
+        with contextlib.suppress(Exception):
+            run.events.close()
+        if run.track.settle():
+            self.machine.context.trim(run.seat.number, len(run.track.past))
+        self.machine.memory.leave(run.seat, run.track.past)
+        now = time.monotonic()
+        self._waiting.served(now - max(self._last_end, run.job.submitted))
+        self._last_end = now
+        run.job.outbox.put((), end)
+
+    def _undo(self, runs: Sequence[Run[R, E]]) -> None:
+        """A batch was not computed: what it did is taken back."""
+        for run in runs:
+            run.track.settle()
+            with contextlib.suppress(ModelError):  # of models that cannot, nothing is kept
+                self.machine.context.trim(run.seat.number, len(run.track.past))
+
+    def lose(self, error: Exception) -> None:
+        """The library failed: all replies are over, and nothing of what lies in its memory is trusted any more."""
+        for run in self.runs:
+            with contextlib.suppress(Exception):
+                run.events.close()
+            run.job.outbox.put((), told(error))
+        self.runs.clear()
+        self.machine.memory.clear()
+
+
+def _part(place: Place, numbers: Sequence[int], length: int) -> Part:
+    return Part(tuple(numbers[branch] for branch in place.branches), length + place.depth, [place.token])
+
+
+def late(job: Job[R, E]) -> ModelError:
+    return ModelError(
+        f"the reply took longer than {job.seconds:g} seconds",
+        remedy="Set `seconds` of the model higher, or let fewer replies run at once.",
+    )
+
+
+def told(error: Exception) -> SartorError:
+    if isinstance(error, SartorError):
+        return error
+    translated = ModelError(f"the model failed: {type(error).__name__}: {error}")
+    translated.__cause__ = error
+    return translated
