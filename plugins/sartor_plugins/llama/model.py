@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
@@ -137,6 +137,19 @@ class LlamaChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self._settings.path}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        settings = self._settings
+        params = LangSmithParams(
+            ls_provider="sartor",
+            ls_model_name=Path(settings.path).name,
+            ls_model_type="chat",
+            ls_temperature=_or(kwargs.get("temperature"), settings.temperature),
+            ls_max_tokens=_or(kwargs.get("max_tokens"), settings.max_tokens),
+        )
+        if stop:
+            params["ls_stop"] = stop
+        return params
 
     def _generate(
         self,
