@@ -64,13 +64,14 @@ PLACES: Mapping[str, str] = {
     "sartor_model": "`models` in `sartor.yaml`",
     "sartor_embeddings": "`embeddings` in `sartor.yaml`",
     "sartor_readers": "`readers` in `sartor.yaml`",
+    "sartor_model_files": "`models` and `embeddings` in `sartor.yaml`",
     "sartor_index": "`index` in `sartor.yaml`",
     "sartor_retrievers": "`plugins` in `bot.yaml`",
     "sartor_tools": "`plugins` in `bot.yaml`",
     "sartor_policies": "`plugins` in `bot.yaml`",
 }
-MODULES = ("sartor.values", "sartor.policy", "sartor.tools", "sartor.retrieval", "sartor.knowledge", "sartor.sync",
-           "sartor.secrets", "sartor.testing")  # fmt: skip
+MODULES = ("sartor.values", "sartor.policy", "sartor.tools", "sartor.retrieval", "sartor.knowledge", "sartor.modelfile",
+           "sartor.sync", "sartor.secrets", "sartor.testing")  # fmt: skip
 
 
 def pages() -> dict[Path, str]:
@@ -321,20 +322,28 @@ def cli_page() -> str:
         "Exit codes: 0 done; 1 something failed while working; 2 the input was wrong; 130 interrupted. "
         "`SARTOR_DEBUG=1` prints the traceback of an error.\n",
     ]
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        assert command is not None
+    for name, command in _commands(cli, context):
         arguments = [param for param in command.params if isinstance(param, click.Argument)]
         options = [param for param in command.params if isinstance(param, click.Option)]
-        usage = " ".join([f"sartor {name}", "[OPTIONS]", *map(_metavar, arguments)])
+        tail = ["COMMAND"] if isinstance(command, click.Group) else ["[OPTIONS]", *map(_metavar, arguments)]
+        usage = " ".join([f"sartor {name}", *tail])
         out += [f"## {name}\n", f"```text\n{usage}\n```\n", inspect.cleandoc(command.help or "") + "\n"]
         rows = [f"| `{_option(option)}` | {cell(_default(option))} | {cell(option.help or '')} |" for option in options]
         out += ["| Option | Default | Meaning |", "|---|---|---|", *rows, ""] if rows else []
     return "\n".join(out)
 
 
+def _commands(group: click.Group, context: click.Context, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield f"{prefix}{name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, context, f"{prefix}{name} ")
+
+
 def _metavar(argument: click.Argument) -> str:
-    name = (argument.name or "").upper() + ("..." if argument.nargs == -1 else "")
+    name = argument.metavar or (argument.name or "").upper() + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 
@@ -360,13 +369,13 @@ def plugins_page() -> str:
         hooks = hooks_of(plugin)
         module = inspect.getdoc(importlib.import_module(plugin.__module__))
         settings = plugin.Settings.__doc__ or ""
+        places = dict.fromkeys(PLACES[hook] for hook in hooks if hook != "sartor_model_files" or len(hooks) == 1)
         about = [markdown(module), markdown(inspect.getdoc(plugin))]
         about += [markdown(settings)] if "\n" in settings.strip() else []
         out += [
             f"## {name}\n",
             "\n\n".join(about) + "\n",
-            f"Named at: {', '.join(dict.fromkeys(PLACES[hook] for hook in hooks))}. "
-            f"Hooks: {', '.join(f'[`{hook}`](hooks.md#{hook})' for hook in hooks)}.\n",
+            f"Named at: {', '.join(places)}. Hooks: {', '.join(f'[`{hook}`](hooks.md#{hook})' for hook in hooks)}.\n",
             table(plugin.Settings) + "\n",
         ]
     return "\n".join(out)

@@ -19,7 +19,8 @@ FILES = {
 }
 MODULES = {name: path for name, path in FILES.items() if ".migrations" not in name}
 
-HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2")
+HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2",
+         "huggingface_hub")  # fmt: skip
 ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted")
 """The modules whose job is LangChain's types; nobody imports them at module level but each other."""
 
@@ -82,7 +83,11 @@ def test_imports_between_modules_have_no_cycle():
         ("sartor.judge", {"sartor.policy", "sartor.values"}),
         ("sartor.yamlfile", {"sartor.errors", "sartor.values"}),
         ("sartor.plugin", {"sartor.hookspecs"}),
-        ("sartor.cli", {"sartor.errors"}),
+        ("sartor.modelfile", {"sartor.errors", "sartor.values"}),
+        ("sartor.hub", {"sartor.errors", "sartor.modelfile"}),
+        ("sartor.yamledit", {"sartor.errors", "sartor.values", "sartor.yamlfile"}),
+        ("sartor.cli.lazy", set()),
+        ("sartor.cli", {"sartor.cli.lazy", "sartor.errors"}),
     ],
 )
 def test_the_lowest_modules_import_only_downward(name, allowed):
@@ -199,7 +204,8 @@ def test_help_loads_nothing_heavy(arguments):
 
 def test_the_help_of_a_command_loads_no_model_and_no_database():
     code = "import sys; sys.argv[0] = 'sartor'\nfrom sartor.cli import main\ntry: main()\nexcept SystemExit: pass"
-    assert not loaded(code, "ask", "--help") & {*HEAVY, "pydantic", "rich", "sqlalchemy", "alembic"}
+    for arguments in (["ask", "--help"], ["model", "--help"], ["model", "pull", "--help"]):
+        assert not loaded(code, *arguments) & {*HEAVY, "pydantic", "rich", "sqlalchemy", "alembic"}
 
 
 def test_a_built_bot_needs_no_langchain_before_its_first_message(make_project):

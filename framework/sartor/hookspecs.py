@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
 
+    from sartor.modelfile import ModelFile
     from sartor.policy import Policy
     from sartor.retrieval import Index, Reader, Retriever
     from sartor.tools import Tool
@@ -50,6 +51,16 @@ def sartor_model() -> BaseChatModel:  # type: ignore[empty-body]
 @hookspec
 def sartor_embeddings() -> Embeddings:  # type: ignore[empty-body]
     """Vectors of texts (``embeddings: {plugin: …}`` in `sartor.yaml`)."""
+
+
+@hookspec
+def sartor_model_files() -> Sequence[ModelFile]:  # type: ignore[empty-body]
+    """The files on this machine that a model or the embeddings are read from.
+
+    `sartor model` lists, verifies, pins and removes them, `sartor doctor` checks that they are there. It is asked
+    of any plugin under ``models`` and ``embeddings``; one whose model is no file leaves it out. Nothing is opened
+    yet: a file is looked into by the `look` of what is returned.
+    """
 
 
 @hookspec

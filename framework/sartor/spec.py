@@ -193,6 +193,8 @@ class ProjectSpec(Spec):
     """The state database; a relative path counts from the project. ``env:NAME`` takes it from the environment."""
     data: str = "state/tenants"
     """Folder of the search indexes, one folder a tenant."""
+    model_folder: str = "models"
+    """Folder that `sartor model pull` puts model files into; a relative path counts from the project."""
     bots: Settings = {}
     """The operator's layer over every template: keys of `bot.yaml`."""
 

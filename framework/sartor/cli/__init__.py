@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
 import click
 
+from sartor.cli.lazy import lazy
 from sartor.errors import SartorError
 
 __all__ = ["cli", "main"]
@@ -20,31 +20,14 @@ _COMMANDS = {
     "chat": "Talk to a bot in the terminal.",
     "ask": "Ask a bot one question.",
     "show": "Show the effective bot, with where each value comes from.",
+    "model": "Pull, list, verify, pin and remove model files.",
     "templates": "List the templates that bots are made from.",
     "plugins": "List the plugins, or describe one.",
     "doctor": "Check the installation and the project.",
 }
 
 
-class _LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one only when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS]  # not `list(…)`: once its module is imported, `list` is the command
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = importlib.import_module(f"sartor.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([*_COMMANDS.items()])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=lazy(__name__, _COMMANDS), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sartor", prog_name="sartor")
 def cli() -> None:
     """Chatbots made to measure, one per customer, on models you own."""

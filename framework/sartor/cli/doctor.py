@@ -17,6 +17,7 @@ from sartor.errors import SartorError
 
 if TYPE_CHECKING:
     from sartor.bots import Bots
+    from sartor.project import Project
 
 __all__ = ["command"]
 
@@ -25,6 +26,7 @@ Finding = tuple[str, str, str]
 
 _PACKAGES = {
     "llama-cpp-python": "models in this process: pip install 'sartor[local]'",
+    "huggingface-hub": "sartor model pull: pip install 'sartor[local]'",
     "chromadb": "the embedded index: pip install 'sartor[local]'",
     "httpx": "models behind an API: pip install 'sartor[openai]'",
 }
@@ -79,11 +81,35 @@ async def _project(root: Path, *, load: bool) -> AsyncIterator[Finding]:
             yield _try(
                 f"model {bots.project.spec.model}", lambda: f"{type(bots.model()).__name__}, not loaded (--load does)"
             )
+            for finding in _files(bots.project):
+                yield finding
             if load and len(bots):
                 await bots.start(next(iter(bots)))
                 yield "ok", "model loads", bots.project.spec.model
     except SartorError as error:
         yield "bad", "project", str(error)
+
+
+def _files(project: Project) -> Iterator[Finding]:
+    """Each model file that `sartor.yaml` names: is it there, and pinned?"""
+    from sartor.inventory import Inventory
+
+    inventory = Inventory(project)
+    for item in inventory.named():
+        what = f"file of {item.name}"
+        if item.fault is not None:
+            yield "bad", what, str(item.fault)
+        if item.file is None or item.file.bundled:
+            continue
+        shown = inventory.shown(item.file.path)
+        try:
+            item.file.look()
+        except SartorError as error:
+            yield "bad", what, f"{shown}\n{error.what}\n{error.remedy or ''}".rstrip()
+        else:
+            pinned = item.file.sha256 is not None
+            hint = "pinned" if pinned else f"not pinned: sartor model pin {item.name}"
+            yield ("ok" if pinned else "warn"), what, f"{shown}, {hint}"
 
 
 def _bot(bots: Bots, bot_id: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+from sartor.modelfile import ModelFile
 from sartor.plugin import Plugin, hookimpl
 
 from sartor_plugins.llama.embeddings import LlamaEmbeddings
+from sartor_plugins.llama.files import model_files
 from sartor_plugins.llama.model import LlamaChatModel
 from sartor_plugins.llama.settings import EmbeddingsSettings, LlamaSettings
 
@@ -22,6 +24,10 @@ class LlamaPlugin(Plugin):
     def sartor_model(self) -> LlamaChatModel:
         return LlamaChatModel(cast("LlamaSettings", self.settings), self.directory)
 
+    @hookimpl
+    def sartor_model_files(self) -> list[ModelFile]:
+        return model_files(cast("LlamaSettings", self.settings), self.directory)
+
 
 class LlamaEmbeddingsPlugin(Plugin):
     """Vectors from any GGUF embedding model."""
@@ -31,3 +37,7 @@ class LlamaEmbeddingsPlugin(Plugin):
     @hookimpl
     def sartor_embeddings(self) -> LlamaEmbeddings:
         return LlamaEmbeddings(cast("EmbeddingsSettings", self.settings), self.directory)
+
+    @hookimpl
+    def sartor_model_files(self) -> list[ModelFile]:
+        return model_files(cast("EmbeddingsSettings", self.settings), self.directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from sartor.values import JSONValue
 
 from sartor_plugins.llama.native import Row, lib
 from sartor_plugins.llama.schema import Rules, literal
-from sartor_plugins.llama.toolcalls import CallFormat, function_of
+from sartor_plugins.llama.toolcalls import CallFormat
 from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Grammar", "call_grammar"]
@@ -59,16 +58,8 @@ def call_grammar(form: CallFormat, tools: Sequence[JSONValue], *, strict: bool =
 
     Raises `ValueError` for schemas that cannot be expressed.
     """
-    rules = Rules()
-    calls = []
-    for tool in tools:
-        name, schema = function_of(tool)
-        full: JSONValue = {"type": "object", "properties": {}, **schema}
-        arguments = rules.schema(full) if strict else "object"
-        opening = '"{" "\\"name\\":" sp ' + literal(json.dumps(name, ensure_ascii=False))
-        calls.append(rules.add(f'{opening} "," sp {literal(json.dumps(form.arguments))} ":" sp {arguments} "}}"'))
-    call = rules.add(" | ".join(calls))
-    body = f'"[" {call} ("," sp {call})* "]"' if form.several else call
+    rules = Rules(form.notation.spelling)
+    body = form.notation.grammar(rules, tools, strict)
     space = "" if form.bare else '(" " | "\\n")? '
     closing = f' "\\n"? {literal(form.closing)}' if form.closing else ""
     return rules.source(f"{space}{body}{closing}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sartor.values import JSONValue
 
-__all__ = ["Rules", "literal"]
+__all__ = ["JSON_SPELLING", "Rules", "Spelling", "literal"]
 
 _BASE = {
     "sp": '" "?',
@@ -39,11 +40,37 @@ def literal(text: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: f"\\U{ord(found[0]):08X}", escaped) + '"'
 
 
+def _json_key(name: str) -> str:
+    return f'{literal(json.dumps(name, ensure_ascii=False))} ":" sp'
+
+
+def _json_value(value: JSONValue) -> str:
+    return literal(json.dumps(value, ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a family of models writes values, where it is not as JSON."""
+
+    base: Mapping[str, str] = field(default_factory=dict)
+    """Rules that take the place of JSON's."""
+    key: Callable[[str], str] = _json_key
+    """What stands before a property's value."""
+    value: Callable[[JSONValue], str] = _json_value
+    """One value word for word."""
+    quotes: tuple[str, str] = (r'"\""', r'"\""')
+    """What stands before and after the characters of a string."""
+
+
+JSON_SPELLING = Spelling()
+
+
 class Rules:
     """The rules of one grammar, growing with each schema."""
 
-    def __init__(self) -> None:
-        self._rules = dict(_BASE)
+    def __init__(self, spelling: Spelling = JSON_SPELLING) -> None:
+        self.spelling = spelling
+        self._rules = {**_BASE, **spelling.base}
         self._size = 0
 
     def add(self, rule: str) -> str:
@@ -66,6 +93,19 @@ class Rules:
         """
         try:
             return _Schema(self, schema).rule(schema)
+        except RecursionError as error:
+            raise ValueError("a tool's schema is too deep for a grammar") from error
+
+    def members(self, schema: JSONValue, key: Callable[[str], str]) -> str:
+        """What stands between the brackets of an object that `schema` allows, its own keys written by `key`.
+
+        Nothing where it lists no properties. Raises `ValueError` like `schema`.
+        """
+        properties = schema.get("properties") if isinstance(schema, Mapping) else None
+        if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or not properties:
+            return '""'
+        try:
+            return _Schema(self, schema).members(schema, properties, key)
         except RecursionError as error:
             raise ValueError("a tool's schema is too deep for a grammar") from error
 
@@ -97,7 +137,7 @@ class _Schema:
         """The alternatives that a schema lists; None where it lists none."""
         values = [schema["const"]] if "const" in schema else schema.get("enum")
         if isinstance(values, list) and values:
-            return [literal(json.dumps(value, ensure_ascii=False)) for value in values]
+            return [self._rules.spelling.value(value) for value in values]
         options = schema.get("anyOf") or schema.get("oneOf")
         if isinstance(options, list) and options:
             return [self.rule(option) for option in options]
@@ -132,7 +172,8 @@ class _Schema:
         low, high = _count(schema.get("minLength")), _count(schema.get("maxLength"))
         if not low and high is None:
             return "string"
-        return self._rules.add(rf'"\"" char{{{low or 0},{"" if high is None else high}}} "\""')
+        before, after = self._rules.spelling.quotes
+        return self._rules.add(f"{before} char{{{low or 0},{'' if high is None else high}}} {after}")
 
     def _array(self, schema: Mapping[str, JSONValue]) -> str:
         item = self.rule(schema.get("items"))
@@ -151,21 +192,22 @@ class _Schema:
                 pair = f'string ":" sp {self.rule(further)}'
                 return self._rules.add(f'"{{" ({pair} ({_COMMA}{pair})*)? "}}"')
             return self._rules.add('"{" "}"') if further is False or properties is not None else "object"
+        inside = self.members(schema, properties, self._rules.spelling.key)
+        return self._rules.add(f'"{{" {inside} "}}"')
+
+    def members(
+        self, schema: Mapping[str, JSONValue], properties: Mapping[str, JSONValue], key: Callable[[str], str]
+    ) -> str:
         needed = schema.get("required")
         required = [name for name in properties if isinstance(needed, list) and name in needed]
-        pairs = {
-            name: self._rules.add(f'{literal(json.dumps(name, ensure_ascii=False))} ":" sp {self.rule(value)}')
-            for name, value in properties.items()
-        }
+        pairs = {name: self._rules.add(f"{key(name)} {self.rule(value)}") for name, value in properties.items()}
         must = [pairs[name] for name in required]
         may = [pair for name, pair in pairs.items() if name not in required]
         later = [f"({_COMMA}{pair})?" for pair in may]
         if must:
-            inside = " ".join([f" {_COMMA}".join(must), *later])
-        else:
-            starts = [" ".join([pair, *later[at + 1 :]]) for at, pair in enumerate(may)]
-            inside = f"({' | '.join(starts)})?"
-        return self._rules.add(f'"{{" {inside} "}}"')
+            return " ".join([f" {_COMMA}".join(must), *later])
+        starts = [" ".join([pair, *later[at + 1 :]]) for at, pair in enumerate(may)]
+        return f"({' | '.join(starts)})?"
 
 
 def _count(value: JSONValue) -> int | None:

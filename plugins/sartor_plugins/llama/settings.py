@@ -22,7 +22,10 @@ class FileSettings(PluginSettings):
     path: str
     """``builtin``, or the file's path, counted from the folder of the YAML file."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
-    """The file's SHA-256; when given, any other file is refused."""
+    """The file's SHA-256; when given, any other file is refused. Of a split model, that of all parts in order."""
+    probe: bool = True
+    """Load a file that has no `sha256` in a child process first, once for each file and version of llama.cpp, so that
+    a malformed one cannot end this process."""
     context: int | None = Field(default=None, ge=64)
     """Tokens that the prompt and the reply may have together; default: 4096, or the model's maximum if less."""
     threads: int | None = Field(default=None, ge=1)

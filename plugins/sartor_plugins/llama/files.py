@@ -1,0 +1,34 @@
+"""The GGUF files that settings name, as the command line lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sartor.modelfile import ModelFacts, ModelFile, parts
+
+from sartor_plugins.builtin import MODEL
+from sartor_plugins.llama import gguf
+from sartor_plugins.llama.header import read_header
+from sartor_plugins.llama.settings import FileSettings, model_path
+
+__all__ = ["facts", "model_files"]
+
+
+def model_files(settings: FileSettings, directory: Path) -> list[ModelFile]:
+    """The model's file, with the hash that the settings pin it to."""
+    path = model_path(settings.path, directory)
+    return [ModelFile(path, lambda: facts(path), settings.sha256, bundled=path == MODEL)]
+
+
+def facts(path: Path) -> ModelFacts:
+    """What the header of a GGUF file says. Raises `ModelError` for anything else."""
+    gguf.check(path)
+    first, *others = map(read_header, parts(path))
+    header = first.joined(others)
+    return ModelFacts(
+        kind=header.kind,
+        architecture=header.architecture,
+        parameters=header.parameters,
+        quantization=header.quantization,
+        context=header.context,
+    )

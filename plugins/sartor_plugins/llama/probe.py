@@ -1,0 +1,121 @@
+"""Tries a model file in a child process before llama.cpp opens it in this one, which a malformed file could end.
+
+What a file's pinned hash says is known needs no trial. A file that has passed is not tried again until it, or
+llama-cpp-python, is another: that is remembered beside the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from multiprocessing.spawn import get_executable
+from pathlib import Path
+
+from sartor.errors import ModelError
+from sartor.modelfile import Notes, size_of
+
+from sartor_plugins.builtin import MODEL
+from sartor_plugins.llama import trial
+from sartor_plugins.llama.settings import FileSettings
+
+__all__ = ["needs_probe", "probe", "try_out"]
+
+_LIBRARY = "llama-cpp-python"
+_WHOLE = 2 << 30
+"""Up to this size, the weights are checked and a token is decoded; larger files are only loaded."""
+_MEMORY = 2 << 30
+_SECONDS = 60.0
+_RATE = 50e6
+"""Bytes a second that a slow disk reads: the time that a file is given grows with its size."""
+_LOADER = "llama_model_load_from_file_impl"
+
+
+def needs_probe(path: Path, settings: FileSettings) -> bool:
+    """Whether a trial would tell anything new about a file that `sartor_plugins.llama.gguf.check` has passed.
+
+    A file with a pinned hash is the one that was meant, and the built-in model is a part of this package.
+    """
+    return settings.probe and settings.sha256 is None and path.resolve() != MODEL.resolve()
+
+
+def probe(path: Path, settings: FileSettings) -> None:
+    """Make sure that llama.cpp can load `path` without ending the process. Raises `ModelError` when it cannot."""
+    if not needs_probe(path, settings):
+        return
+    notes = Notes(path)
+    library = version(_LIBRARY)
+    if notes.read().get("loads") == library:
+        return
+    try_out(path)
+    notes.add(loads=library)
+
+
+def try_out(path: Path, *, seconds: float | None = None, memory: int = _MEMORY) -> None:
+    """Load the file in a child process, whatever is known of it. Raises `ModelError`.
+
+    `seconds` is the time that the child is given, `memory` the bytes that it may take beside the file itself.
+    """
+    size = size_of(path)
+    seconds = seconds or _SECONDS + size / _RATE
+    program = os.fsdecode(get_executable() or sys.executable)
+    command = [program, "-P", trial.__file__, str(path), str(memory + size), "whole" if size <= _WHOLE else "load"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False, env=_environment()
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _refused(
+            path,
+            f"llama.cpp did not come to an end with it within {seconds:.0f} seconds, in a trial",
+            "Download it again; if the disk is just slow, set `probe: false`, or pin its hash: sartor model pin",
+        ) from error
+    except OSError as error:
+        raise _refused(
+            path,
+            f"it cannot be tried out: {program} does not start: {error.strerror}",
+            "Call multiprocessing.set_executable with the path of Python, or set `probe: false`.",
+        ) from error
+    if done.returncode != 0:
+        raise _failure(path, done.returncode, done.stderr.decode("utf-8", "replace"))
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, but without a GPU to take memory of, and without a debugger after a crash."""
+    hidden = {name: "" for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")}
+    return {**os.environ, **hidden, "GGML_NO_BACKTRACE": "1", "PYTHONFAULTHANDLER": ""}
+
+
+def _failure(path: Path, code: int, log: str) -> ModelError:
+    told = _told(log)
+    again = "Download or convert it again."
+    if re.search(r"bad_alloc|std::length_error|MemoryError|failed to allocate|cannot allocate", log, re.IGNORECASE):
+        return _refused(path, f"the file asks for more memory than a model of its size needs: {told}", again)
+    if code == trial.REFUSED:
+        newer = "Download or convert it again; a newer llama-cpp-python knows more kinds of models."
+        return _refused(path, f"llama.cpp cannot load the model: {told}", newer)
+    if code == trial.MISSING:
+        return _refused(path, f"llama.cpp cannot be loaded: {told}", "pip install --force-reinstall 'sartor[local]'")
+    if code < 0:
+        names = {item.value: item.name for item in signal.Signals}
+        name = names.get(-code, str(-code))
+        killed = " (was the memory full?)" if -code == getattr(signal, "SIGKILL", 9) else ""
+        what = f"llama.cpp crashed on the file in a trial, by signal {name}{killed}: {told}"
+        return _refused(path, what, f"{again} It would have ended this process.")
+    return _refused(path, f"the trial ended with code {code}: {told}", again)
+
+
+def _told(log: str) -> str:
+    """The lines of a log that say why, without the names of functions and folders."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and _LOADER not in line]
+    causes = [line for line in lines if re.search(r"error|fail|assert|invalid|terminate|what\(\)|abort", line, re.I)]
+    shown = "; ".join(dict.fromkeys((causes or lines[-1:])[:2]))
+    shown = re.sub(r"\S*/([\w.-]+:\d+:)", r"\1", shown.replace("llama_model_load: error loading model: ", ""))
+    return (shown if len(shown) <= 300 else f"{shown[:299]}…") or "it does not say why"
+
+
+def _refused(path: Path, what: str, remedy: str) -> ModelError:
+    return ModelError(what, where=str(path), remedy=remedy)
