@@ -16,6 +16,7 @@ from sartor_plugins.llama.engine.jobs import Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.engine.weights import Adapter, Weights
+from sartor_plugins.llama.probe import probe, probe_adapter
 from sartor_plugins.llama.reply import Request, Said, Voice
 from sartor_plugins.llama.settings import LlamaSettings, model_path
 from sartor_plugins.llama.template import CHATML, ChatTemplate
@@ -30,6 +31,8 @@ _BATCH = 512
 _CONVERSATIONS = 8
 """Full ones for which there is room, where there is memory enough."""
 _SHARE_OF_MEMORY = 0.25
+_MOST_SPILLED = 4096
+_IDLE_CELLS = 1024
 _SLACK = 64
 """Tokens beside one conversation's, such as those of a draft."""
 
@@ -61,6 +64,7 @@ class Runtime:
             told = self.settings.adapters[name]
             path = self.directory / told.path
             gguf.check(path, told.sha256)
+            probe_adapter(path, told, self.weights.path, self.settings)
             self._adapters[name] = self.weights.adapter(path, told.scale)
         return self._adapters[name]
 
@@ -73,6 +77,7 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
     """Open the model that `settings` name. Raises `ModelError`."""
     path = model_path(settings.path, directory)
     gguf.check(path, settings.sha256)
+    probe(path, settings)
     weights = Weights(path, settings)
     try:
         size = weights.context_size(settings.context)
@@ -92,10 +97,21 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         directory,
         weights,
         context,
-        Memory(context, Attic(settings.spill << 20), keeps=weights.can_branch),
+        _memory(settings, weights, context),
         Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds),
         Voice(vocabulary, template, form, settings.choice, size),
     )
+
+
+def _memory(settings: LlamaSettings, weights: Weights, context: Context) -> Memory:
+    """What is kept of finished replies lies in ordinary memory, but for a little: see `Memory`."""
+    spill = settings.spill
+    if spill is None:
+        spill = min(_MOST_SPILLED, int(machine.available_bytes() * _SHARE_OF_MEMORY) >> 20)
+    idle = settings.idle_cells
+    if idle is None:
+        idle = context.sizes.cells if weights.on_gpu else _IDLE_CELLS
+    return Memory(context, Attic(spill << 20), keeps=weights.can_branch, idle=idle)
 
 
 def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:

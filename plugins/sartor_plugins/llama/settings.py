@@ -80,8 +80,12 @@ class LlamaSettings(FileSettings):
     speculation: int = Field(default=31, ge=0, le=64)
     """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make
     quotes faster and change no reply."""
-    spill: int = Field(default=256, ge=0)
-    """MiB of ordinary memory for what no longer fits into `cells`: to copy it back is cheaper than to compute it."""
+    idle_cells: int | None = Field(default=None, ge=0)
+    """Of `cells`, how many may hold what is kept of finished replies; default: 1024 on a CPU, where idle cells slow
+    every token, and all of them on a GPU."""
+    spill: int | None = Field(default=None, ge=0)
+    """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to
+    compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
     adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     """LoRA adapters by the name of the tenant that they are for."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)

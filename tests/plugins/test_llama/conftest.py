@@ -155,7 +155,7 @@ async def make() -> AsyncIterator[Make]:
     made: list[LlamaChatModel] = []
 
     def model(path: Path, **settings: object) -> LlamaChatModel:
-        told = LlamaPlugin.Settings.model_validate({"path": str(path), **settings})
+        told = LlamaPlugin.Settings.model_validate({"path": str(path), "probe": False, **settings})
         made.append(LlamaPlugin(told, Path("/")).sartor_model())
         return made[-1]
 
@@ -211,7 +211,7 @@ class Desk:
 @pytest.fixture
 def runtime(random_model: Path) -> Iterator[Runtime]:
     """The inside of a model with random weights, used in the test's own thread."""
-    loaded = load(LlamaSettings(path=str(random_model)), Path("/"))
+    loaded = load(LlamaSettings(path=str(random_model), probe=False), Path("/"))
     yield loaded
     loaded.close()
 
@@ -219,6 +219,6 @@ def runtime(random_model: Path) -> Iterator[Runtime]:
 @pytest.fixture
 def desk(random_model: Path) -> Iterator[Desk]:
     """The inside of a model with random weights."""
-    made = Desk(load(LlamaSettings(path=str(random_model)), Path("/")))
+    made = Desk(load(LlamaSettings(path=str(random_model), probe=False), Path("/")))
     yield made
     made.engine.close()

@@ -328,7 +328,7 @@ def test_the_memory_holds_what_the_account_says(random_model: Path) -> None:
     """After much coming and going, each sequence is as long in the library's memory as in ours."""
     from sartor_plugins.llama.native import lib
 
-    settings = LlamaSettings(path=str(random_model), cells=900, context=256, spill=4, temperature=0)
+    settings = LlamaSettings(path=str(random_model), probe=False, cells=900, context=256, spill=4, temperature=0)
     runtimes: list[Runtime] = []
 
     def make_one() -> Runtime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,7 +149,7 @@ def test_a_flood_keeps_nobody_else_out() -> None:
 def test_the_attic_stays_within_its_limit(steps: list[tuple[str, list[int], int]]) -> None:
     attic = Attic(100)
     for tenant, tokens, size in steps:
-        attic.put(Stored(Scope(tenant), tokens, bytes(size)))
+        attic.put(Stored(Scope(tenant), tokens, np.zeros(size, np.uint8)))
         assert attic.size <= 100
         found, length = attic.best(Scope(tenant), tokens)
         assert found is None or length == common(list(found.tokens), tokens)
@@ -158,9 +159,9 @@ def test_the_attic_stays_within_its_limit(steps: list[tuple[str, list[int], int]
 
 def test_who_floods_the_attic_loses_its_own() -> None:
     attic = Attic(100)
-    attic.put(Stored(LARK, [1, 2, 3], bytes(40)))
+    attic.put(Stored(LARK, [1, 2, 3], np.zeros(40, np.uint8)))
     for number in range(20):
-        attic.put(Stored(ACME, [number], bytes(30)))
+        attic.put(Stored(ACME, [number], np.zeros(30, np.uint8)))
     assert attic.best(LARK, [1, 2, 3])[1] == 3
     assert attic.best(ACME, [19])[1] == 1
     assert attic.best(ACME, [0])[1] == 0

@@ -1,6 +1,7 @@
 """What the memory had no room for any more, kept in ordinary memory: to copy it back is far cheaper than to compute it.
 
-It is never written to a disk, and forgotten with its tenant.
+It is never written to a disk, and forgotten with its tenant. The longest unused sequence of the tenants that have more
+than their share goes first, so that nobody loses what lies within its share.
 """
 
 from __future__ import annotations
@@ -8,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from sartor_plugins.llama.engine.prefixes import Scope
 
-__all__ = ["Attic", "Stored"]
+__all__ = ["Attic", "Saved", "Stored"]
+
+Saved = npt.NDArray[np.uint8]
+"""What the library gave of a sequence."""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +26,7 @@ class Stored:
 
     scope: Scope
     tokens: Sequence[int]
-    data: bytes
+    data: Saved
     used: int = 0
 
 
@@ -40,7 +47,7 @@ class Attic:
     def put(self, stored: Stored) -> None:
         """Store a sequence, in place of those that are a beginning of it; give up old ones where room is short."""
         tenant = stored.scope.tenant
-        if len(stored.data) > self.limit / (len(self._sizes) + (tenant not in self._sizes)):
+        if len(stored.data) > self.limit:
             return
         for other in list(self._stored.get(stored.scope, ())):
             if other.tokens == stored.tokens[: len(other.tokens)]:
@@ -49,8 +56,9 @@ class Attic:
         self._stored.setdefault(stored.scope, []).append(stored)
         self._sizes[tenant] = self._sizes.get(tenant, 0) + len(stored.data)
         while self.size > self.limit:
-            largest = max(self._sizes, key=lambda one: (self._sizes[one], one))
-            self._remove(min(self._of(largest), key=lambda one: one.used))
+            share = self.limit / len(self._sizes)
+            above = [one for tenant, size in self._sizes.items() if size > share for one in self._of(tenant)]
+            self._remove(min(above, key=lambda one: one.used))
 
     def best(self, scope: Scope, tokens: Sequence[int]) -> tuple[Stored | None, int]:
         """The sequence of `scope` that begins most like `tokens`, and for how many tokens."""
@@ -60,7 +68,7 @@ class Attic:
                 found, length = stored, same
         return found, length
 
-    def take(self, stored: Stored) -> bytes:
+    def take(self, stored: Stored) -> Saved:
         """The data of `stored`, which was of use."""
         self._touch(stored)
         return stored.data

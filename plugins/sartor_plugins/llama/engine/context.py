@@ -6,18 +6,25 @@ It knows nothing of tenants, replies or fairness. To be used by one thread only,
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType
 
 import numpy as np
+import numpy.typing as npt
 from sartor.errors import ModelError
 
+from sartor_plugins.llama.engine.attic import Saved
 from sartor_plugins.llama.engine.weights import Adapter, Weights
-from sartor_plugins.llama.native import AbortFlag, Row, floats, heard, lib, listen
+from sartor_plugins.llama.native import AbortFlag, floats, heard, lib, listen
 
-__all__ = ["Context", "Failed", "Full", "Part", "Sizes", "Stopped"]
+__all__ = ["Context", "Failed", "Full", "Part", "Rows", "Sizes", "Stopped"]
 
+Rows = npt.NDArray[np.float32]
+"""Logits of several places: one row for each, one column for each token of the vocabulary."""
+
+_NO_ROWS: Rows = np.zeros((0, 0), np.float32)
 _Pointer = NewType("_Pointer", int)
 _NUMBERS_OF_LOGITS = 16_000_000
 """Logits that one batch may have: 64 MB."""
@@ -129,42 +136,49 @@ class Context:
         """Forget everything, after a failure."""
         lib.llama_memory_clear(self._memory, False)
 
-    def save(self, sequence: int) -> bytes | None:
+    def save(self, sequence: int) -> Saved | None:
         """What the memory holds of `sequence`, to `load` later; None where the library cannot tell."""
-        size = lib.llama_state_seq_get_size(self._context, sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = lib.llama_state_seq_get_data(self._context, buffer, size, sequence)
-        return bytes(memoryview(buffer)[:written]) if written else None
+        saved = np.empty(lib.llama_state_seq_get_size(self._context, sequence), np.uint8)
+        written = lib.llama_state_seq_get_data(self._context, _bytes(saved), len(saved), sequence)
+        return saved[:written] if written else None
 
-    def load(self, sequence: int, saved: bytes) -> bool:
+    def load(self, sequence: int, saved: Saved) -> bool:
         """Fill `sequence`, which is empty, with what `save` gave; false where there is no room."""
-        buffer = (ctypes.c_uint8 * len(saved)).from_buffer_copy(saved)
         listen()
-        return bool(lib.llama_state_seq_set_data(self._context, buffer, len(saved), sequence))
+        return bool(lib.llama_state_seq_set_data(self._context, _bytes(saved), len(saved), sequence))
 
-    def compute(self, parts: Sequence[Part]) -> list[int]:
-        """Compute `parts`, together at most `sizes.batch` tokens; for each, the place of its first row.
+    def compute(self, parts: Sequence[Part]) -> list[Rows]:
+        """Compute `parts`, together at most `sizes.batch` tokens; for each, its rows of logits.
 
-        Raises `Stopped` when the abort flag is up, `Full` when there is no room, `Failed` when it fails.
-        What was computed until then is to be trimmed by the caller.
+        They are the library's own memory: valid until the next call. Raises `Stopped` when the abort flag is up,
+        `Full` when there is no room, `Failed` when it fails. What was computed until then is to be trimmed by the
+        caller.
         """
-        places = self._batch.fill(parts)
+        self._batch.fill(parts)
         listen()
         code = lib.llama_decode(self._context, self._batch.native)
-        if code == 0:
-            return places
         if code == 2:
             raise Stopped
         if code == 1:
             raise Full
-        raise Failed(f"llama.cpp failed to compute (code {code}): {heard() or 'it does not say why'}")
+        if code:
+            raise Failed(f"llama.cpp failed to compute (code {code}): {heard() or 'it does not say why'}")
+        return self._rows([part.rows for part in parts])
 
-    def row(self, place: int) -> Row:
-        """The logits of a place of the last batch. The library's own memory: valid until the next one."""
-        pointer = lib.llama_get_logits_ith(self._context, place)
+    def _rows(self, counts: Sequence[int]) -> list[Rows]:
+        total = sum(counts)
+        if not total:
+            return [_NO_ROWS for _ in counts]
+        pointer = lib.llama_get_logits(self._context)
         if not pointer:
-            raise ModelError("llama.cpp gave no logits")
-        return floats(pointer, self._vocabulary)
+            raise Failed("llama.cpp gave no logits")
+        rows = floats(pointer, total * self._vocabulary).reshape(total, self._vocabulary)
+        ends = list(itertools.accumulate(counts))
+        return [rows[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+
+def _bytes(saved: Saved) -> object:
+    return saved.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Batch:
@@ -188,8 +202,7 @@ class _Batch:
             logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, parts: Sequence[Part]) -> list[int]:
-        places = []
+    def fill(self, parts: Sequence[Part]) -> None:
         at = 0
         for part in parts:
             end = at + len(part.tokens)
@@ -199,7 +212,5 @@ class _Batch:
             self._sequences[at:end, : len(part.sequences)] = part.sequences
             self._wanted[at : end - part.rows] = 0
             self._wanted[end - part.rows : end] = 1
-            places.append(end - part.rows)
             at = end
         self.native.n_tokens = at
-        return places

@@ -11,9 +11,9 @@ from typing import Generic, Protocol, TypeVar
 from sartor.errors import ModelError, SartorError
 
 from sartor_plugins.llama.engine.batches import Batcher, Run, Share
-from sartor_plugins.llama.engine.context import Context, Failed, Full, Part, Stopped
+from sartor_plugins.llama.engine.context import Context, Failed, Full, Part, Rows, Stopped
 from sartor_plugins.llama.engine.drafts import Drafter
-from sartor_plugins.llama.engine.jobs import Job, Plan
+from sartor_plugins.llama.engine.jobs import Bell, Job, Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.queue import Waiting
 from sartor_plugins.llama.engine.track import Compute, Fork, Need, Place, Track
@@ -88,6 +88,7 @@ class Crew(Generic[R, E]):
         self._limits = limits
         self._waiting = waiting
         self._computing = computing
+        self._bells: set[Bell] = set()
         self._step = 0
         self._last_end = 0.0
 
@@ -133,7 +134,7 @@ class Crew(Generic[R, E]):
                 )
         except Exception as error:
             self._waiting.remove(job)
-            job.outbox.put((), told(error))
+            self._tell(job, (), told(error))
             return True
         if seat is None:
             return False
@@ -157,7 +158,7 @@ class Crew(Generic[R, E]):
             with self._computing(runs):
                 self.machine.context.use(self.machine.adapter(runs[0].job.adapter))
                 if shares:
-                    places = self._decode(shares)
+                    rows = self._decode(shares)
                 else:
                     self._fork(runs[0])
         except Stopped:
@@ -171,11 +172,11 @@ class Crew(Generic[R, E]):
         else:
             if not shares:
                 self._go_on(runs[0])
-            for share, place in zip(shares, places if shares else (), strict=True):
-                self._hand_out(share, place)
+            for share, own in zip(shares, rows if shares else (), strict=True):
+                self._hand_out(share, own)
 
-    def _decode(self, shares: Sequence[Share[R, E]]) -> list[int]:
-        """Compute one batch; for each share, the place of its first row."""
+    def _decode(self, shares: Sequence[Share[R, E]]) -> list[Rows]:
+        """Compute one batch; for each share, its rows of logits."""
         parts = []
         for share in shares:
             track, seat = share.run.track, share.run.seat
@@ -186,21 +187,20 @@ class Crew(Generic[R, E]):
         while True:
             began = time.perf_counter()
             try:
-                places = self.machine.context.compute(parts)
+                rows = self.machine.context.compute(parts)
                 tokens_in_all = sum(share.count + len(share.draft) for share in shares)
                 self.machine.batcher.pace.note(tokens_in_all, time.perf_counter() - began)
-                return places
+                return rows
             except Full:
                 if not self.machine.memory.spare(shares[0].run.job.tenant):
                     raise ModelError(
                         "the memory of the model is full", remedy="Set `cells` higher or `parallel` lower."
                     ) from None
 
-    def _hand_out(self, share: Share[R, E], place: int) -> None:
+    def _hand_out(self, share: Share[R, E], rows: Rows) -> None:
         """Let a reply go on with what was computed for it."""
         run, track = share.run, share.run.track
-        context = self.machine.context
-        track.computed(share.count, share.draft, [context.row(place + at) for at in range(share.rows)])
+        track.computed(share.count, share.draft, list(rows))
         run.seat.computed = len(track.past)
         if not share.free:
             self.machine.batcher.shares.charge(run.job.tenant, share.count + len(share.draft))
@@ -226,7 +226,7 @@ class Crew(Generic[R, E]):
                 part = need.places[at : at + context.most_rows]
                 rows = context.compute([_part(place, numbers, len(track.past)) for place in part])
                 for number, row in enumerate(rows):
-                    need.read(at + number, context.row(row))
+                    need.read(at + number, row[0])
         finally:
             memory.give_back(numbers)
         self.machine.batcher.shares.charge(run.job.tenant, len(need.places))
@@ -242,14 +242,14 @@ class Crew(Generic[R, E]):
                     break
                 said.append(event)
         except Exception as error:
-            run.job.outbox.put(said)
+            self._tell(run.job, said)
             self._leave(run, told(error))
             return
         if run.need is None:
-            run.job.outbox.put(said)
+            self._tell(run.job, said)
             self._leave(run, True)
         elif said:
-            run.job.outbox.put(said)
+            self._tell(run.job, said)
 
     def _leave(self, run: Run[R, E], end: BaseException | bool) -> None:
         """The reply is over: what was computed for it is kept, and its caller told."""
@@ -263,7 +263,7 @@ class Crew(Generic[R, E]):
         now = time.monotonic()
         self._waiting.served(now - max(self._last_end, run.job.submitted))
         self._last_end = now
-        run.job.outbox.put((), end)
+        self._tell(run.job, (), end)
 
     def _undo(self, runs: Sequence[Run[R, E]]) -> None:
         """A batch was not computed: what it did is taken back."""
@@ -272,12 +272,23 @@ class Crew(Generic[R, E]):
             with contextlib.suppress(ModelError):  # of models that cannot, nothing is kept
                 self.machine.context.trim(run.seat.number, len(run.track.past))
 
+    def ring(self) -> None:
+        """Wake those who were told something: all of an event loop at once, since it costs a change of threads."""
+        bells, self._bells = self._bells, set()
+        for bell in bells:
+            bell.ring()
+
+    def _tell(self, job: Job[R, E], events: Sequence[E], end: BaseException | bool = False) -> None:
+        bell = job.outbox.put(events, end)
+        if bell is not None:
+            self._bells.add(bell)
+
     def lose(self, error: Exception) -> None:
         """The library failed: all replies are over, and nothing of what lies in its memory is trusted any more."""
         for run in self.runs:
             with contextlib.suppress(Exception):
                 run.events.close()
-            run.job.outbox.put((), told(error))
+            self._tell(run.job, (), told(error))
         self.runs.clear()
         self.machine.memory.clear()
 

@@ -157,8 +157,10 @@ class _Lane(Generic[R, E]):
                 log.exception("the engine %s failed", self._name)
                 if self._crew is not None:
                     self._crew.lose(error)
+                    self._crew.ring()
         if self._crew is not None:
             self._crew.lose(RuntimeError("the engine was closed"))
+            self._crew.ring()
             self._crew.machine.close()
         self._answer_calls()
 
@@ -171,8 +173,11 @@ class _Lane(Generic[R, E]):
         if self._crew is not None:
             self._crew.end_what_is_over()
             self._crew.let_in()
+            self._crew.ring()
             if self._crew.runs:
                 self._crew.compute()
+            if not self._crew.runs:
+                self._crew.ring()
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; false when the thread is to end."""
@@ -221,14 +226,20 @@ class _Lane(Generic[R, E]):
         except Exception as error:
             for job in self._waiting.all():
                 self._waiting.remove(job)
-                job.outbox.put((), error)
+                _tell(job, error)
 
     def _end_what_waits_too_long(self) -> None:
         now = time.monotonic()
         for job in self._waiting.all():
             if job.cancelled or now > job.deadline:
                 self._waiting.remove(job)
-                job.outbox.put((), True if job.cancelled else late(job))
+                _tell(job, True if job.cancelled else late(job))
+
+
+def _tell(job: Job[R, E], end: BaseException | bool) -> None:
+    bell = job.outbox.put((), end)
+    if bell is not None:
+        bell.ring()
 
 
 def _end_at_exit(lane: _Lane[R, E]) -> None:

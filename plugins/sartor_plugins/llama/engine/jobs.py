@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from sartor_plugins.llama.engine.prefixes import Scope
 
-__all__ = ["AsyncOutbox", "Job", "Outbox", "Plan", "SyncOutbox"]
+__all__ = ["AsyncOutbox", "Bell", "Job", "Outbox", "Plan", "SyncOutbox"]
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -41,8 +43,11 @@ class Outbox(Protocol[E_contra]):
     unread_since: float | None
     """Since when (`time.monotonic`) something lies there that nobody has taken."""
 
-    def put(self, events: Sequence[E_contra], end: BaseException | bool = False) -> None:
-        """Called in the engine's thread: further events; `end`: True or an error after the last of them."""
+    def put(self, events: Sequence[E_contra], end: BaseException | bool = False) -> Bell | None:
+        """Called in the engine's thread: further events; `end`: True or an error after the last of them.
+
+        Gives the bell to ring where somebody sleeps until there is something.
+        """
 
 
 class Job(Generic[R, E]):
@@ -74,6 +79,37 @@ class Job(Generic[R, E]):
         """Seconds in the queue, once the work has begun."""
 
 
+class Bell:
+    """Wakes the tasks of one event loop that wait for the engine."""
+
+    _known: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bell]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._lock = threading.Lock()
+        self._sleepers: list[asyncio.Future[None]] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Bell:
+        """The bell of `loop`. To be called in its thread."""
+        return cls._known.setdefault(loop, cls(loop))
+
+    def add(self, sleeper: asyncio.Future[None]) -> Bell:
+        """Let the next `ring` wake `sleeper`."""
+        with self._lock:
+            self._sleepers.append(sleeper)
+        return self
+
+    def ring(self) -> None:
+        """Wake them. May be called from any thread."""
+        with self._lock:
+            sleepers, self._sleepers = self._sleepers, []
+        loop = self._loop()
+        if sleepers and loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+                loop.call_soon_threadsafe(_wake, sleepers)
+
+
 class SyncOutbox(Generic[E]):
     """An outbox for a caller's thread."""
 
@@ -83,13 +119,14 @@ class SyncOutbox(Generic[E]):
         self._end: BaseException | bool = False
         self._changed = threading.Condition()
 
-    def put(self, events: Sequence[E], end: BaseException | bool = False) -> None:
+    def put(self, events: Sequence[E], end: BaseException | bool = False) -> Bell | None:
         with self._changed:
             self._events.extend(events)
             self._end = end
             if events and self.unread_since is None:
                 self.unread_since = time.monotonic()
             self._changed.notify()
+        return None
 
     def take(self) -> E | None:
         """The next event; None after the last. Raises what ended the job."""
@@ -113,19 +150,16 @@ class AsyncOutbox(Generic[E]):
         self._end: BaseException | bool = False
         self._lock = threading.Lock()
         self._sleeper: asyncio.Future[None] | None = None
+        self._bell = Bell.of(self._loop)
 
-    def put(self, events: Sequence[E], end: BaseException | bool = False) -> None:
+    def put(self, events: Sequence[E], end: BaseException | bool = False) -> Bell | None:
         with self._lock:
             self._events.extend(events)
             self._end = end
             if events and self.unread_since is None:
                 self.unread_since = time.monotonic()
             sleeper, self._sleeper = self._sleeper, None
-        if sleeper is not None:
-            try:
-                self._loop.call_soon_threadsafe(_wake, sleeper)
-            except RuntimeError:  # the loop is closed: nobody is left to hear it
-                return
+        return self._bell.add(sleeper) if sleeper is not None else None
 
     async def take(self) -> E | None:
         """The next event; None after the last. Raises what ended the job."""
@@ -147,6 +181,7 @@ def _raise(end: BaseException | bool) -> None:
         raise end
 
 
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
+def _wake(sleepers: Sequence[asyncio.Future[None]]) -> None:
+    for sleeper in sleepers:
+        if not sleeper.done():
+            sleeper.set_result(None)

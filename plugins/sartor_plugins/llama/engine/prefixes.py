@@ -160,10 +160,28 @@ class Prefixes:
             return _oldest(idle[tenant]) if tenant in idle else None
         return _oldest(idle.get(tenant) or [kept for several in idle.values() for kept in several])
 
-    def oldest(self, *, keep: int) -> Kept | None:
-        """The longest unused sequence of the tenant that keeps most: where sequences, not tokens, are short."""
+    def crowded(self, *, keep: int) -> Kept | None:
+        """The sequence to give up where sequences, not tokens, are short: of the tenant that keeps most of them."""
         idle = self._idle(keep)
         return _oldest(max(idle.values(), key=len)) if idle else None
+
+    def oldest(self) -> Kept | None:
+        """The sequence that does not run and was used longest ago."""
+        return min((kept for kept in self._kept.values() if not kept.running), key=lambda kept: kept.used, default=None)
+
+    @property
+    def idle(self) -> int:
+        """Tokens that only sequences which do not run have; some of them may be counted several times."""
+        return sum(
+            len(kept.tokens) - self._shared_with_running(kept) for kept in self._kept.values() if not kept.running
+        )
+
+    def _shared_with_running(self, kept: Kept) -> int:
+        node, length = self._ends[kept.number], len(kept.tokens)
+        while node.parent is not None and not any(self._kept[holder].running for holder in node.holders):
+            length -= len(node.tokens)
+            node = node.parent
+        return length
 
     def of(self, tenant: str) -> Iterator[Kept]:
         """The sequences of a tenant."""

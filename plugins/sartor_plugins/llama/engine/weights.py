@@ -35,8 +35,9 @@ class Weights:
         """Raises `ModelError` when the library cannot load the file."""
         listen()
         self.path = path
+        self.on_gpu: bool = lib.llama_supports_gpu_offload() and settings.gpu_layers != 0
         parameters = lib.llama_model_default_params()
-        parameters.n_gpu_layers = settings.gpu_layers if lib.llama_supports_gpu_offload() else 0
+        parameters.n_gpu_layers = settings.gpu_layers if self.on_gpu else 0
         self.model: _Pointer | None = lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.model:
             raise ModelError(
