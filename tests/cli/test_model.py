@@ -96,6 +96,18 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def no_trials(monkeypatch, request):
+    """The files here have a header and nothing behind it; two tests let them be tried out for all that."""
+    if "trials" not in request.fixturenames:
+        monkeypatch.setattr("sartor_plugins.llama.files.ensure_loads", lambda path: None)
+
+
+@pytest.fixture
+def trials():
+    """Files are tried out in a child process."""
+
+
 # Pulling.
 
 
@@ -395,6 +407,27 @@ def test_the_folder_can_be_another(sartor, project, hub, tmp_path):
     assert (tmp_path / "weights/one.Q4_K_M.gguf").is_file()
 
 
+def test_a_model_that_does_not_load_is_not_pinned(sartor, root, hub, trials):
+    """It is kept: it may be one for a later version of llama.cpp."""
+    before = (root / "sartor.yaml").read_text()
+    ran = sartor("model", "pull", "acme/One-GGUF", "--use", "small", "-p", root)
+    assert ran.code == 2 and "one.Q4_K_M.gguf: llama.cpp cannot load the model" in ran.err
+    assert "newer llama-cpp-python" in ran.err
+    assert files(root) == ["one.Q4_K_M.gguf"] and (root / "sartor.yaml").read_text() == before
+
+
+def test_a_model_that_loads_is_tried_once(sartor, root, hub, trials, monkeypatch):
+    hub.repositories["acme/Mini"] = {"mini.gguf": MODEL.read_bytes()}
+    ran = sartor("model", "pull", "acme/Mini", "--use", "mini", "-p", root)
+    assert ran.code == 0, ran.err
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("sartor_plugins.llama.probe.try_out", again)
+    assert sartor("model", "pin", "mini", "-p", root).code == 0
+
+
 # What is there.
 
 
@@ -530,6 +563,13 @@ def test_pin_does_not_move_a_pin_unless_told(sartor, stocked, write_gguf):
     assert "# the good one" in (stocked / "sartor.yaml").read_text()
 
 
+def test_pin_of_a_file_that_does_not_load(sartor, stocked, trials):
+    before = (stocked / "sartor.yaml").read_text()
+    ran = sartor("model", "pin", "loose", "-p", stocked)
+    assert ran.code == 2 and "loose.gguf: llama.cpp cannot load the model" in ran.err
+    assert (stocked / "sartor.yaml").read_text() == before
+
+
 def test_pin_of_the_built_in_model(sartor, stocked):
     ran = sartor("model", "pin", "mini", "-p", stocked)
     assert ran.code == 2 and "there is nothing to pin" in ran.err
@@ -610,7 +650,14 @@ def test_doctor_names_each_file_and_whether_it_is_pinned(sartor, stocked):
     assert "✗ file of gone models/gone.gguf" in out
 
 
-async def test_a_plugin_that_gives_something_else(project):
+def test_doctor_knows_what_verify_found(sartor, stocked, write_gguf):
+    (stocked / "models/used.gguf").write_bytes(write_gguf(size=4000))
+    sartor("model", "verify", "used", "-p", stocked)
+    ran = sartor("doctor", "-p", stocked)
+    assert ran.code == 1 and "models/used.gguf is not the file that was pinned" in ran.out
+
+
+def test_a_plugin_that_gives_something_else(project):
     from sartor.errors import PluginError
     from sartor.inventory import Inventory
     from sartor.project import Project

@@ -9,15 +9,17 @@ from sartor.modelfile import ModelFacts, ModelFile, parts
 from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import gguf
 from sartor_plugins.llama.header import read_header
+from sartor_plugins.llama.probe import ensure_loads
 from sartor_plugins.llama.settings import FileSettings, model_path
 
-__all__ = ["facts", "model_files"]
+__all__ = ["facts", "model_files", "try_to_load"]
 
 
 def model_files(settings: FileSettings, directory: Path) -> list[ModelFile]:
     """The model's file, with the hash that the settings pin it to."""
     path = model_path(settings.path, directory)
-    return [ModelFile(path, lambda: facts(path), settings.sha256, bundled=path == MODEL)]
+    file = ModelFile(path, lambda: facts(path), settings.sha256, trial=lambda: try_to_load(path), bundled=path == MODEL)
+    return [file]
 
 
 def facts(path: Path) -> ModelFacts:
@@ -32,3 +34,9 @@ def facts(path: Path) -> ModelFacts:
         quantization=header.quantization,
         context=header.context,
     )
+
+
+def try_to_load(path: Path) -> None:
+    """Load the file in another process, if it is of a kind that can be. Raises `ModelError` when that fails."""
+    if facts(path).kind in ("chat", "embeddings", "ranking"):
+        ensure_loads(path)

@@ -1,7 +1,7 @@
 """Tries a model file in a child process before llama.cpp opens it in this one, which a malformed file could end.
 
-What a file's pinned hash says is known needs no trial. A file that has passed is not tried again until it, or
-llama-cpp-python, is another: that is remembered beside the file.
+A file with a pinned hash needs no trial: `sartor model pin` and `pull` made one before. A file that has passed is not
+tried again until it, or llama-cpp-python, is another: that is remembered beside the file.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import trial
 from sartor_plugins.llama.settings import FileSettings
 
-__all__ = ["needs_probe", "probe", "try_out"]
+__all__ = ["ensure_loads", "needs_probe", "probe", "try_out"]
 
 _LIBRARY = "llama-cpp-python"
 _WHOLE = 2 << 30
-"""Up to this size, the weights are checked and a token is decoded; larger files are only loaded."""
+"""Up to this size, a token is computed, which uses all weights; larger files are only loaded."""
 _MEMORY = 2 << 30
 _SECONDS = 60.0
 _RATE = 50e6
@@ -37,15 +37,19 @@ _LOADER = "llama_model_load_from_file_impl"
 def needs_probe(path: Path, settings: FileSettings) -> bool:
     """Whether a trial would tell anything new about a file that `sartor_plugins.llama.gguf.check` has passed.
 
-    A file with a pinned hash is the one that was meant, and the built-in model is a part of this package.
+    A file with a pinned hash was tried when it was pinned, and the built-in model is a part of this package.
     """
     return settings.probe and settings.sha256 is None and path.resolve() != MODEL.resolve()
 
 
 def probe(path: Path, settings: FileSettings) -> None:
     """Make sure that llama.cpp can load `path` without ending the process. Raises `ModelError` when it cannot."""
-    if not needs_probe(path, settings):
-        return
+    if needs_probe(path, settings):
+        ensure_loads(path)
+
+
+def ensure_loads(path: Path) -> None:
+    """Try the file out, unless it has passed already. Raises `ModelError`."""
     notes = Notes(path)
     library = version(_LIBRARY)
     if notes.read().get("loads") == library:
@@ -110,7 +114,7 @@ def _failure(path: Path, code: int, log: str) -> ModelError:
 
 def _told(log: str) -> str:
     """The lines of a log that say why, without the names of functions and folders."""
-    lines = [line.strip() for line in log.splitlines() if line.strip() and _LOADER not in line]
+    lines = [line.strip(" .") for line in log.splitlines() if line.strip(" .") and _LOADER not in line]
     causes = [line for line in lines if re.search(r"error|fail|assert|invalid|terminate|what\(\)|abort", line, re.I)]
     shown = "; ".join(dict.fromkeys((causes or lines[-1:])[:2]))
     shown = re.sub(r"\S*/([\w.-]+:\d+:)", r"\1", shown.replace("llama_model_load: error loading model: ", ""))
