@@ -188,6 +188,9 @@ def _fetch(repository: Repository, file: HubFile, target: Path, watch: Watch) ->
             if failed > _ATTEMPTS or not _is_transport(error):
                 raise
             time.sleep(_PAUSE * failed)
+        else:
+            if target.stat().st_size <= there:
+                raise ModelError(f"the hub has less of it than the {file.size} bytes that it tells", where=file.name)
 
 
 def _stream(repository: Repository, file: HubFile, target: Path, watch: Watch) -> None:
@@ -294,9 +297,9 @@ def _selector(offer: Offer, among: Sequence[Offer]) -> str:
 
 
 def _key(repository: Repository, file: HubFile) -> str:
-    """A name for a download: the same for the same content."""
+    """A name for a download: the same for the same content under the same name."""
     said = file.sha256 or f"{repository.name}@{repository.commit}/{file.name}"
-    return hashlib.sha256(said.encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{said}/{file.base}".encode()).hexdigest()[:32]
 
 
 def _endpoint() -> str | None:

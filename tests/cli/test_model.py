@@ -200,6 +200,12 @@ def test_a_split_model_is_pinned_to_all_its_parts(sartor, root, hub):
     assert sartor("model", "verify", "-p", root).code == 1
 
 
+def test_parts_that_are_alike_do_not_meet(sartor, root, hub, write_gguf):
+    names = [f"same-0000{number}-of-00002.gguf" for number in (1, 2)]
+    hub.repositories["acme/Same"] = dict.fromkeys(names, write_gguf())
+    assert sartor("model", "pull", "acme/Same", "-p", root).code == 0 and files(root) == names
+
+
 @pytest.mark.parametrize(
     ("repository", "told", "remedy"),
     [
@@ -250,6 +256,20 @@ def test_a_hub_that_refuses(sartor, root, hub, status, reason, told, remedy):
     hub.refuse["acme/One-GGUF"] = (status, reason)
     ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
     assert ran.code == 2 and told in ran.err and remedy in ran.err
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (403, "GatedRepo", "acme/One-GGUF: the repository is gated"),
+        (404, "EntryNotFound", "acme/One-GGUF: the file is not there any more"),
+        (503, "", "answered: "),
+    ],
+)
+def test_a_hub_that_tells_of_a_file_but_does_not_give_it(sartor, root, hub, status, reason, told):
+    hub.refuse_files["acme/One-GGUF"] = (status, reason)
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and told in ran.err and not (root / "models/one.Q4_K_M.gguf").exists()
 
 
 def test_a_hub_that_cannot_be_reached(sartor, root, hub, monkeypatch):
@@ -312,6 +332,18 @@ def test_content_that_is_not_what_the_hub_says_is_deleted(sartor, root, hub):
     ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
     assert ran.code == 2 and f"the hub says {sha(content)}" in ran.err and "It was deleted" in ran.err
     assert files(root) == []
+
+
+def test_content_that_is_shorter_than_the_hub_says(sartor, root, hub):
+    hub.lie["one.Q4_K_M.gguf"] = hub.repositories["acme/One-GGUF"]["one.Q4_K_M.gguf"][:500]
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and "the hub has less of it than the" in ran.err and len(hub.ranges) == 2
+
+
+def test_content_that_is_longer_than_the_hub_says(sartor, root, hub):
+    hub.lie["one.Q4_K_M.gguf"] = hub.repositories["acme/One-GGUF"]["one.Q4_K_M.gguf"] + b"more"
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and "more arrived than the" in ran.err and files(root) == []
 
 
 @pytest.mark.parametrize(
