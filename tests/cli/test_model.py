@@ -13,8 +13,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from sartor import hub as core
+from sartor import hubfiles
 from sartor.errors import BusyError
+from sartor.hub import choose, look
 from sartor.yamlfile import read_yaml
 from sartor_plugins.builtin import MODEL
 
@@ -62,7 +63,7 @@ def hub(monkeypatch, tmp_path, write_gguf):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(core, "_PAUSE", 0.0)
+    monkeypatch.setattr(hubfiles, "_PAUSE", 0.0)
     small, other = write_gguf(), write_gguf(size=2000)
     with fakehub.FakeHub() as made:
         made.repositories = {
@@ -358,7 +359,7 @@ def test_a_file_that_is_no_model_does_not_get_its_name(sartor, root, hub, conten
 
 
 def test_too_little_room_is_said_before_anything_is_pulled(sartor, root, hub, monkeypatch):
-    monkeypatch.setattr(core.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(hubfiles.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     ran = sartor("model", "pull", "acme/Large-GGUF", "-p", root)
     assert ran.code == 2 and "5.2 MB are still to come, 1.0 kB are free" in ran.err and "model_folder" in ran.err
     assert hub.ranges == []
@@ -368,25 +369,25 @@ def test_a_disk_that_is_full_in_the_middle_is_said_and_what_came_stays(sartor, r
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(core.os, "fsync", full)
+    monkeypatch.setattr(hubfiles.os, "fsync", full)
     ran = sartor("model", "pull", "acme/Large-GGUF", "-p", root)
     assert ran.code == 2 and "the disk is full" in ran.err and "it goes on where it stopped" in ran.err
     assert len(files(root)) == 1 and files(root)[0].endswith(".part")
 
 
 def test_two_pulls_of_one_file_do_not_meet(root, hub):
-    repository = core.look("acme/One-GGUF")
-    offer = core.choose(repository)
+    repository = look("acme/One-GGUF")
+    offer = choose(repository)
 
     def second(*_: object) -> None:
         with pytest.raises(BusyError, match="another process is pulling one"):
-            core.download(repository, offer, root / "models", lambda *_: None)
+            hubfiles.download(repository, offer, root / "models", lambda *_: None)
 
-    core.download(repository, offer, root / "models", second)
+    hubfiles.download(repository, offer, root / "models", second)
 
 
 def test_files_too_large_for_plain_http_go_the_other_way(sartor, root, hub, monkeypatch):
-    monkeypatch.setattr(core, "_TOO_LARGE", 1000)
+    monkeypatch.setattr(hubfiles, "_TOO_LARGE", 1000)
     asked = []
 
     def download(repository: str, file: str, *, local_dir: Path, tqdm_class: type, **_: object) -> str:

@@ -112,8 +112,8 @@ def _there(offer: Offer, targets: Sequence[Path]) -> bool:
 def _download(folder: Path, repository: Repository, offer: Offer) -> Sequence[Path]:
     from rich.markup import escape
 
-    from sartor import hub
     from sartor.cli.model.show import bytes_bar
+    from sartor.hubfiles import download
 
     with bytes_bar() as progress:
         tasks = {
@@ -126,7 +126,7 @@ def _download(folder: Path, repository: Repository, offer: Offer) -> Sequence[Pa
             progress.update(tasks[file.name], completed=done, description=f"[bold]{doing}[/] {escape(file.base)}")
 
         try:
-            return hub.download(repository, offer, folder, watch)
+            return download(repository, offer, folder, watch)
         except KeyboardInterrupt:
             progress.console.print("[yellow]Interrupted.[/] [dim]What has arrived is kept: pull again to go on.[/]")
             raise
