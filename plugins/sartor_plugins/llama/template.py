@@ -10,7 +10,7 @@ from sartor.errors import ModelError
 from sartor.values import JSONValue
 
 from sartor_plugins.llama.prompt import Called, Line, Veil, merged_system, plain_tools, told_tools
-from sartor_plugins.llama.sandbox import Sandbox, TemplateExhausted, TemplateRefused
+from sartor_plugins.llama.templating import Sandbox, TemplateExhausted, TemplateRefused
 from sartor_plugins.llama.vocabulary import Piece
 
 __all__ = ["CHATML", "ChatTemplate"]

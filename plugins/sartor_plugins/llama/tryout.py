@@ -1,7 +1,7 @@
 """Tries a chat template of a stranger's file in a child process, once, before it is read in this one.
 
-What rendering may cost is bounded by `sandbox` wherever it runs. Jinja's and Python's compilers are not ours to bound:
-a template that makes them slow, large or crash does so in the child, which has limits on memory and time.
+What rendering may cost is bounded by `templating` wherever it runs. Jinja's and Python's compilers are not ours to
+bound: a template that makes them slow, large or crash does so in the child, which has limits on memory and time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from multiprocessing.spawn import get_executable
 
 from sartor.errors import ModelError
 
-from sartor_plugins.llama import sandbox
+from sartor_plugins.llama import templating
 from sartor_plugins.llama.template import CHATML
 
 __all__ = ["try_template"]
 
 _SECONDS = 30.0
+_CODE = "import sys; sys.path.append(sys.argv[1]); from templating.child import main; main()"
+"""Not as a module of this package, which imports much that the child has no need of."""
 _REMEDY = "Use another file, or set `template` to a Jinja file of your own."
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(templating.__file__)))
 _TRUSTED = frozenset(hashlib.sha256(source.encode()).hexdigest() for source in (CHATML,))
 
 _TOOL = {
@@ -63,7 +66,7 @@ def try_template(source: str, *, where: str | None = None) -> None:
 @functools.lru_cache(maxsize=64)
 def _tried(source: str) -> str:
     """Why the template is refused; empty when it is not."""
-    command = [os.fsdecode(get_executable() or sys.executable), "-P", sandbox.__file__]
+    command = [os.fsdecode(get_executable() or sys.executable), "-P", "-c", _CODE, _FOLDER]
     told = json.dumps({"source": source, "conversations": _CONVERSATIONS})
     try:
         done = subprocess.run(command, input=told.encode(), capture_output=True, timeout=_SECONDS, check=False)

@@ -8,10 +8,10 @@ import time
 
 import pytest
 from sartor.errors import ModelError
-from sartor_plugins.llama import sandbox, tryout
+from sartor_plugins.llama import tryout
 from sartor_plugins.llama.prompt import Line
-from sartor_plugins.llama.sandbox import Sandbox, TemplateExhausted, TemplateRefused
 from sartor_plugins.llama.template import CHATML, ChatTemplate
+from sartor_plugins.llama.templating import Sandbox, TemplateExhausted, TemplateRefused, budget
 from sartor_plugins.llama.toolcalls import format_of
 from sartor_plugins.llama.tryout import try_template
 
@@ -82,7 +82,7 @@ COSTLY = {
 
 @pytest.mark.parametrize("source", COSTLY.values(), ids=COSTLY)
 def test_what_costs_too_much_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(budget, "_SECONDS", 0.5)
     began = time.process_time()
     with pytest.raises(TemplateRefused):
         rendered(source)
@@ -121,7 +121,8 @@ def test_nothing_is_computed_while_a_template_is_read() -> None:
         ("{% set x %}a{{ 1 + 1 }}{% endset %}{{ x | upper }}", "A2"),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "20"),
         ("{{ 'a</think>b'.split('</think>')[-1].lstrip('\\n') }}", "b"),
-        ("{% for a in range(9) %}{% if a == 2 %}{% continue %}{% elif a > 3 %}{% break %}{% endif %}{{ a }}{% endfor %}",
+        ("{% for a in range(9) %}{% if a == 2 %}{% continue %}{% endif %}{% if a > 3 %}{% break %}{% endif %}"
+         "{{ a }}{% endfor %}",
          "013"),
         ("{% for t in tools %}x{% else %}none{% endfor %}", "none"),
         ("{{ 'yes' if tools is none and missing is not defined else 'no' }}", "yes"),
@@ -142,7 +143,7 @@ def test_a_long_conversation_is_far_from_the_limits() -> None:
 
 
 def test_a_template_that_does_too_much_is_not_tried_in_other_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(budget, "_SECONDS", 0.5)
     template = ChatTemplate(
         "{% if messages | length > 1 %}" + LOOPS + "{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}",
         start="", end="", spell=FORM.spell, example=FORM.example,
@@ -174,10 +175,8 @@ def test_a_template_is_tried_in_a_child() -> None:
         ("print('nonsense')", "ended with code 0"),
     ],
 )
-def test_a_child_that_fails_refuses(body: str, said: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    script = tmp_path / "child.py"
-    script.write_text(body)
-    monkeypatch.setattr(tryout.sandbox, "__file__", str(script))
+def test_a_child_that_fails_refuses(body: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tryout, "_CODE", body)
     monkeypatch.setattr(tryout, "_SECONDS", 2.0)
     with pytest.raises(ModelError, match=said):
         try_template(f"{{# {body} #}}")
@@ -198,6 +197,6 @@ def test_known_templates_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_child_has_limits() -> None:
     import subprocess
 
-    code = f"import runpy; m = runpy.run_path({sandbox.__file__!r}); m['_limit'](); bytearray(2 << 30)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    code = "import sys; sys.path.append(sys.argv[1]); from templating.child import _limit; _limit(); bytearray(2 << 30)"
+    done = subprocess.run([sys.executable, "-c", code, tryout._FOLDER], capture_output=True, check=False)
     assert b"MemoryError" in done.stderr
