@@ -101,7 +101,7 @@ def sha(content: bytes) -> str:
 def no_trials(monkeypatch, request):
     """The files here have a header and nothing behind it; two tests let them be tried out for all that."""
     if "trials" not in request.fixturenames:
-        monkeypatch.setattr("sartor_plugins.llama.files.ensure_loads", lambda path: None)
+        monkeypatch.setattr("sartor_plugins.llama.files.ensure_loads", lambda *paths: None)
 
 
 @pytest.fixture
@@ -610,6 +610,43 @@ def test_pin_of_the_built_in_model(sartor, stocked):
 
 def test_pin_where_no_model_is_a_file(sartor, root):
     assert "is pinned" in sartor("model", "pin", "-p", root).err
+
+
+@pytest.fixture
+def adapted(project, write_gguf) -> Path:
+    """A model with an adapter for one tenant."""
+    text = """
+        model: base
+        models:
+          base:
+            plugin: llama
+            path: models/base.gguf
+            adapters:
+              acme:
+                path: models/acme.gguf    # theirs
+        embeddings: null
+        """
+    root = project({"sartor.yaml": text})
+    (root / "models").mkdir()
+    (root / "models/base.gguf").write_bytes(write_gguf())
+    (root / "models/acme.gguf").write_bytes(write_gguf(kind="adapter"))
+    return root
+
+
+def test_adapters_are_listed_pinned_and_verified_like_models(sartor, adapted):
+    rows = [" ".join(line.split()) for line in sartor("model", "list", "-p", adapted).out.splitlines()]
+    assert any(row.startswith("base/acme models/acme.gguf") and "llama adapter" in row for row in rows)
+    assert not any(row.startswith("not used") for row in rows)
+    ran = sartor("model", "pin", "base", "-p", adapted)
+    assert ran.code == 0, ran.err
+    told = read_yaml(adapted / "sartor.yaml").data["models"]["base"]
+    assert told["sha256"] == sha((adapted / "models/base.gguf").read_bytes())
+    assert told["adapters"]["acme"]["sha256"] == sha((adapted / "models/acme.gguf").read_bytes())
+    assert "models/acme.gguf    # theirs\n" in (adapted / "sartor.yaml").read_text()
+    (adapted / "models/acme.gguf").write_bytes(b"swapped")
+    ran = sartor("model", "verify", "base/acme", "-p", adapted)
+    assert ran.code == 1 and "✗ base/acme  models/acme.gguf" in ran.out and "✓" not in ran.out
+    assert "base/acme in sartor.yaml uses this file" in sartor("model", "remove", "acme.gguf", "-y", "-p", adapted).err
 
 
 # Removing.

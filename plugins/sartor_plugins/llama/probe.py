@@ -20,9 +20,9 @@ from sartor.modelfile import Notes, size_of
 
 from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import trial
-from sartor_plugins.llama.settings import FileSettings
+from sartor_plugins.llama.settings import AdapterSettings, FileSettings
 
-__all__ = ["ensure_loads", "needs_probe", "probe", "try_out"]
+__all__ = ["ensure_loads", "needs_probe", "probe", "probe_adapter", "try_out"]
 
 _LIBRARY = "llama-cpp-python"
 _WHOLE = 2 << 30
@@ -48,25 +48,35 @@ def probe(path: Path, settings: FileSettings) -> None:
         ensure_loads(path)
 
 
-def ensure_loads(path: Path) -> None:
-    """Try the file out, unless it has passed already. Raises `ModelError`."""
+def probe_adapter(path: Path, adapter: AdapterSettings, model: Path, settings: FileSettings) -> None:
+    """Like `probe` for a LoRA adapter at `path`, made for the model at `model` with its `settings`."""
+    if settings.probe and adapter.sha256 is None:
+        ensure_loads(path, model)
+
+
+def ensure_loads(path: Path, model: Path | None = None) -> None:
+    """Try the file out, unless it has passed already; an adapter with its `model`. Raises `ModelError`."""
     notes = Notes(path)
-    library = version(_LIBRARY)
-    if notes.read().get("loads") == library:
+    passed = version(_LIBRARY)
+    if model is not None:
+        status = model.stat()
+        passed = f"{passed} with {model} of {status.st_size} bytes, {status.st_mtime_ns}"
+    if notes.read().get("loads") == passed:
         return
-    try_out(path)
-    notes.add(loads=library)
+    try_out(path, model)
+    notes.add(loads=passed)
 
 
-def try_out(path: Path, *, seconds: float | None = None, memory: int = _MEMORY) -> None:
-    """Load the file in a child process, whatever is known of it. Raises `ModelError`.
+def try_out(path: Path, model: Path | None = None, *, seconds: float | None = None, memory: int = _MEMORY) -> None:
+    """Load the file in a child process, whatever is known of it; an adapter with its `model`. Raises `ModelError`.
 
-    `seconds` is the time that the child is given, `memory` the bytes that it may take beside the file itself.
+    `seconds` is the time that the child is given, `memory` the bytes that it may take beside the files themselves.
     """
-    size = size_of(path)
+    size = size_of(path) + (size_of(model) if model is not None else 0)
     seconds = seconds or _SECONDS + size / _RATE
     program = os.fsdecode(get_executable() or sys.executable)
-    command = [program, "-P", trial.__file__, str(path), str(memory + size), "whole" if size <= _WHOLE else "load"]
+    files = [str(path), "whole" if size <= _WHOLE else "load"] if model is None else [str(model), "load", str(path)]
+    command = [program, "-P", trial.__file__, str(memory + size), *files]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False, env=_environment()
@@ -75,7 +85,7 @@ def try_out(path: Path, *, seconds: float | None = None, memory: int = _MEMORY) 
         raise _refused(
             path,
             f"llama.cpp did not come to an end with it within {seconds:.0f} seconds, in a trial",
-            "Download it again; if the disk is just slow, set `probe: false`, or pin its hash: sartor model pin",
+            "Download it again; if the disk is just slow, set `probe: false`.",
         ) from error
     except OSError as error:
         raise _refused(

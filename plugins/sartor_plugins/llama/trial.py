@@ -18,8 +18,8 @@ REFUSED = 3
 MISSING = 4
 
 
-def main(path: str, memory: int, whole: bool) -> int:
-    """Load the file at `path`; with `whole`, compute what follows one token, too.
+def main(memory: int, path: str, whole: bool, adapter: str = "") -> int:
+    """Load the file at `path`, and the `adapter` for it; with `whole`, compute what follows one token, too.
 
     `memory` is the limit on what the process may take beside the file itself, in bytes.
     """
@@ -35,7 +35,7 @@ def main(path: str, memory: int, whole: bool) -> int:
     parameters.n_gpu_layers = 0
     parameters.use_extra_bufts = False  # no second copy of the weights in another layout
     model = lib.llama_model_load_from_file(path.encode(), parameters)
-    if not model:
+    if not model or (adapter and not lib.llama_adapter_lora_init(model, adapter.encode())):
         return REFUSED
     return _decode(lib, model) if whole else 0
 
@@ -76,4 +76,4 @@ def _decode(lib: Any, model: Any) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "whole"))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3] == "whole", *sys.argv[4:]))

@@ -72,7 +72,7 @@ def _row(inventory: Inventory, item: Item) -> list[Text]:
     from sartor.errors import SartorError
     from sartor.modelfile import size_of
 
-    speaks = item.key == ("models", inventory.project.spec.model)
+    speaks = item.key == ("models", inventory.project.spec.model) and not (item.file and item.file.name)
     name = Text.assemble((item.name, "bold cyan" if speaks else "cyan"), (" ●" if speaks else "", "green"))
     if not item.key:
         name = Text("not used", "dim")
