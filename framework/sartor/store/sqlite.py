@@ -153,7 +153,10 @@ def _engine(path: Path | None) -> Engine:
         )
     else:
         url = URL.create("sqlite", database=str(path))
-        engine = create_engine(url, pool_size=_READERS + 1, pool_use_lifo=True, hide_parameters=True)
+        # Nothing to reset: whoever begins a transaction ends it before giving the connection back.
+        engine = create_engine(
+            url, pool_size=_READERS + 1, pool_use_lifo=True, pool_reset_on_return=None, hide_parameters=True
+        )
 
     @event.listens_for(engine, "do_connect")
     def create_file(*_: object) -> None:
@@ -174,6 +177,6 @@ def _engine(path: Path | None) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("sartor_begin", "BEGIN"))
+        _raw(connection).execute(connection.get_execution_options().get("sartor_begin", "BEGIN"))
 
     return engine
