@@ -28,7 +28,7 @@ _LISTED = 200
 """Chunks up to which it is remembered which ones have a word, and not only how many."""
 
 _REMEMBERED = 50_000
-"""Words and chunks that have them, together, that are remembered of one bot: 4 to 8 MB."""
+"""Words, chunks that have them and ids of chunks, together, that are remembered of one bot: 4 to 8 MB."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, audience TEXT NOT NULL);
@@ -74,6 +74,7 @@ class Keywords:
         self._removed = False
         self._state = (-1, -1)
         self._words: dict[str, _Word] = {}
+        self._numbers: dict[str, int] = {}
         self._total = 0
         self._audiences = False
         self._remembered = 0
@@ -155,8 +156,7 @@ class Keywords:
         held = dict.fromkeys(ids, 0.0)
         if not held or not information:
             return held
-        marks = ",".join("?" * len(held))
-        numbers = dict(self._db.execute(f"SELECT number, id FROM chunk WHERE id IN ({marks})", tuple(held)))
+        numbers = self._numbered(held)
         for word in telling[:_MOST_TELLING]:
             for number in self._among(numbers, word, words[word]):
                 held[numbers[number]] += weights[word]
@@ -192,6 +192,15 @@ class Keywords:
         self._remembered += 1 + len(told.numbers or ())
         return told
 
+    def _numbered(self, ids: Collection[str]) -> dict[int, str]:
+        """Those of the chunks `ids` that there are, by number."""
+        unknown = [id_ for id_ in ids if id_ not in self._numbers]
+        if unknown:
+            marks = ",".join("?" * len(unknown))
+            self._numbers.update(self._db.execute(f"SELECT id, number FROM chunk WHERE id IN ({marks})", unknown))
+            self._remembered += len(unknown)
+        return {self._numbers[id_]: id_ for id_ in ids if id_ in self._numbers}
+
     def _among(self, numbers: Collection[int], word: str, told: _Word) -> Iterable[int]:
         """Those of the chunks `numbers` that have `word`."""
         if told.numbers is not None:
@@ -200,7 +209,7 @@ class Keywords:
         return (row[0] for row in self._db.execute(within, (_quoted(word), *numbers)))
 
     def _forget(self) -> None:
-        self._state, self._words, self._remembered = (-1, -1), {}, 0
+        self._state, self._words, self._numbers, self._remembered = (-1, -1), {}, {}, 0
 
     def _remove(self, cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
         for id_ in ids:
