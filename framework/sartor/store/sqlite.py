@@ -153,10 +153,7 @@ def _engine(path: Path | None) -> Engine:
         )
     else:
         url = URL.create("sqlite", database=str(path))
-        # Nothing to reset: whoever begins a transaction ends it before giving the connection back.
-        engine = create_engine(
-            url, pool_size=_READERS + 1, pool_use_lifo=True, pool_reset_on_return=None, hide_parameters=True
-        )
+        engine = create_engine(url, pool_size=_READERS + 1, pool_use_lifo=True, hide_parameters=True)
 
     @event.listens_for(engine, "do_connect")
     def create_file(*_: object) -> None:
