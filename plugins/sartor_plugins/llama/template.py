@@ -9,7 +9,16 @@ from jinja2 import meta
 from sartor.errors import ModelError
 from sartor.values import JSONValue
 
-from sartor_plugins.llama.prompt import Called, Line, Veil, merged_system, plain_tools, told_tools
+from sartor_plugins.llama.prompt import (
+    Called,
+    Line,
+    Veil,
+    calls_apart,
+    merged_system,
+    plain_tools,
+    short_id,
+    told_tools,
+)
 from sartor_plugins.llama.templating import Sandbox, TemplateExhausted, TemplateRefused
 from sartor_plugins.llama.vocabulary import Piece
 
@@ -31,10 +40,10 @@ class _Mine(threading.local):
 class ChatTemplate:
     """Renders messages. Text of a message can never become part of the template's own text.
 
-    Many templates refuse something: a system message, two messages of one role in a row, tool messages. What
-    such a template raises on, or silently leaves out, is tried again in plainer forms: the system message
-    before the first user's, then calls and results as text, neighbours of one role joined. Tools that a template
-    does not show are described in the system message.
+    Many templates refuse something: a system message, two messages of one role in a row, several calls, tool
+    messages. What such a template raises on, or silently leaves out, is tried again in plainer forms: the system
+    message before the first user's; each call in a message of its own; then calls and results as text, neighbours of
+    one role joined. Tools that a template does not show are described in the system message.
     """
 
     def __init__(self, source: str, *, start: str, end: str, spell: Callable[[Called], str], example: str) -> None:
@@ -80,6 +89,8 @@ class ChatTemplate:
         if self._knows_tools or not tools:
             yield lines, tools
             yield merged_system(lines), tools
+            if any(line.calls for line in lines):
+                yield calls_apart(lines), tools
         if tools:
             lines = told_tools(lines, tools, self._example)
             yield lines, ()
@@ -109,7 +120,7 @@ def _message(line: Line, veil: Veil) -> dict[str, object]:
     if line.calls:
         told["tool_calls"] = [
             {
-                "id": veil.hide_all(call.id),
+                "id": short_id(call.id),
                 "type": "function",
                 "function": {
                     "name": veil.hide(call.name, must=True),
@@ -119,7 +130,7 @@ def _message(line: Line, veil: Veil) -> dict[str, object]:
             for call in line.calls
         ]
     if line.role == "tool":
-        told |= {"tool_call_id": veil.hide_all(line.call), "name": veil.hide(line.tool)}
+        told |= {"tool_call_id": short_id(line.call), "name": veil.hide(line.tool)}
     return told
 
 
