@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sartor.errors import DiskError, SpecError, UsageError
 from sartor.scaffold import PROJECT_FILE
@@ -109,11 +109,11 @@ def test_the_file_that_new_projects_have():
 names = st.text("abz-", min_size=1, max_size=3)
 plain = st.one_of(st.integers(-9, 9), st.booleans(), st.text("ab: #'\"{}[],&*!|>%@`-?\\~é\t\n", max_size=6))
 values = st.recursive(
-    plain, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=3), max_leaves=8
+    plain, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=3), max_leaves=4
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(st.dictionaries(names, st.dictionaries(names, values, min_size=1, max_size=3), min_size=1, max_size=3), values)
 def test_what_is_written_reads_back_and_the_rest_stays(data, value):
     text = "\n".join(lines_of(data)) + "\n"

@@ -20,7 +20,7 @@ from training.words import STOP, WORD, stem
 
 __all__ = ["Batch", "Feed", "Sample", "encode"]
 
-LENGTHS = (160, 224, 288, 384, 512, 768, 1024)
+LENGTHS = (144, 176, 208, 240, 272, 304, 352, 400, 448, 512, 576, 640, 704, 768, 832)
 FIRST = 5.0  # the weight of the answer's first token, which decides on the sentence
 SIZES = ((1, 0, 0, 0), (45, 30, 15, 10), (20, 25, 30, 25))  # how often texts of 25, 40, 70, 110 words, by phase
 
@@ -62,7 +62,7 @@ def encode(example: Example, coder: Coder, rng: random.Random) -> Sample:
     weights = [0.0] * len(ids)  # of predicting the token at this place
     for i in range(len(answer)):
         weights[len(prompt) + i] = (FIRST, 2.5, 1.5)[i] if i < 3 else 1.0
-    for i in rng.sample(range(1, len(prompt)), min(24, len(prompt) - 1)):
+    for i in rng.sample(range(1, len(prompt)), min(8, len(prompt) - 1)):
         weights[i] = 0.1
     units, matches, starts, span = [], [], [], (0, 0)
     if example.units:
@@ -145,7 +145,7 @@ def produce(work: Path, seed: int, budget: int, phase: mp.Value, queue: mp.Queue
         generator.most_passages = 2 if now == 0 else rng.choice((2, 3, 4))
         generator.most_words = rng.choices((25, 40, 70, 110), SIZES[now])[0]
         sample = encode(generator.draw(), coder, rng)
-        longest = (224, 768, 1024)[now]
+        longest = (224, 704, 832)[now]
         length = next((n for n in LENGTHS if len(sample.ids) <= n), None)
         if length is None or length > longest:
             continue

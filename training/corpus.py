@@ -197,7 +197,7 @@ def download(work: Path) -> Path:
     root = work / "packages"
     if (root / "done").exists():
         return root
-    lists = work / "lists"
+    lists = (work / "lists").absolute()  # apt reads a relative folder as one below its own
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     root.mkdir(parents=True, exist_ok=True)
     subprocess.run(["apt-get", "download", *PACKAGES], cwd=root, check=True)

@@ -85,15 +85,15 @@ class Generator:
         lang = "fr" if rng.random() < 0.2 else "en"
         while True:
             way = rng.random()
-            if self.plain or way < 0.50:
+            if self.plain or way < 0.20:
                 found = self.real(lang)
-            elif way < 0.78:
+            elif way < 0.50:
                 found = self.business(lang)
-            elif way < 0.865:
+            elif way < 0.76:
                 found = self.call(lang)
-            elif way < 0.92:
+            elif way < 0.89:
                 found = self.result(lang)
-            elif way < 0.97:
+            elif way < 0.95:
                 found = self.greet(lang)
             else:
                 found = self.small(lang)
@@ -270,7 +270,7 @@ class Generator:
             at = texts.index(gold)
             number = next(i for i, p in enumerate(passages, 1) if gold in p.units)
             answer = f"{gold} [{number}]"
-        tools = [t.as_openai() for t in make_tools(rng, lang)] if not self.plain and rng.random() < 0.12 else []
+        tools = [t.as_openai() for t in make_tools(rng, lang)] if not self.plain and rng.random() < 0.25 else []
         return Example(
             kind if gold else kind + "-unknown", lang, messages, answer, tools, spans, at, stems, gold is None
         )
@@ -283,7 +283,7 @@ class Generator:
         message, arguments = make_call(tool, rng, lang)
         persona, messages = self.opening(lang)
         messages += self.history(persona, lang)
-        if rng.random() < 0.35:
+        if rng.random() < 0.3:
             message, _ = ask_over(message, [self.chunk(lang) for _ in range(rng.randint(1, 2))])
         messages.append({"role": "user", "content": message})
         call = json.dumps({"name": tool.name, "arguments": arguments}, ensure_ascii=False)

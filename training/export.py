@@ -52,7 +52,7 @@ def export(model: Mini, coder: Coder, path: Path, note: dict) -> None:
     out.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     add_tokenizer(out, coder)
     weights = {name: w.detach().float().numpy() for name, w in model.state_dict().items()}
-    out.add_tensor("token_embd.weight", weights["embed.weight"].astype(np.float16))
+    out.add_tensor("token_embd.weight", model.embed.table().detach().numpy().astype(np.float16))
     out.add_tensor("output_norm.weight", weights["norm.weight"])
     for i in range(shape.layers):
         for ours, theirs in PARTS.items():

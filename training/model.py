@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MEANING", "OUTPUT", "Mini", "Shape", "rotate"]
+__all__ = ["MEANING", "OUTPUT", "UNPAIRED", "Mini", "Shape", "rotate"]
 
 CONSTANT = -1  # the one embedding dimension that holds the same value for every token
 MEANING = 64  # dimensions of a token's vector that tell its neighbourhood; as many more tell its spelling
+UNPAIRED = 7  # the special tokens, first in the vocabulary, have no twin with a space before it
 OUTPUT = 0.05  # the first gain of the last norm: embeddings have size one, logits must not be huge
 
 
@@ -20,7 +21,7 @@ OUTPUT = 0.05  # the first gain of the last norm: embeddings have size one, logi
 class Shape:
     """The dimensions of a model, stored with its weights."""
 
-    vocab: int = 8192
+    vocab: int = 9993
     width: int = 256
     layers: int = 6
     heads: int = 4
@@ -80,6 +81,39 @@ class Block(nn.Module):
         h = self.ffn_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
+    def at(self, x: Tensor, places: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The output at the places (rows, count) only: all that the last layer is asked for in training."""
+        b, t, d = x.shape
+        n = places.shape[1]
+        h = self.attn_norm(x)
+        wanted = places[..., None].expand(b, n, d)
+        x = x.gather(1, wanted)
+        heads, size = self.shape.heads, self.shape.head_width
+        k, v = (w(h).view(b, t, heads, size).transpose(1, 2) for w in (self.k, self.v))
+        q = self.q(h.gather(1, wanted)).view(b, n, heads, size).transpose(1, 2)
+        q, k = rotate(q, cos[places][:, None], sin[places][:, None]), rotate(k, cos[:t], sin[:t])
+        later = torch.arange(t)[None, None, None] > places[:, None, :, None]
+        scores = (q @ k.transpose(-1, -2) * size**-0.5).masked_fill(later, float("-inf"))
+        mixed = torch.softmax(scores, -1) @ v
+        x = x + self.o(mixed.transpose(1, 2).reshape(b, n, d))
+        h = self.ffn_norm(x)
+        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+
+
+class Twins(nn.Module):
+    """Token vectors, where a token after a space has its twin's vector and one shift that all of them share."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty((shape.vocab + UNPAIRED) // 2, shape.width))
+        self.space = nn.Parameter(torch.zeros(shape.width))
+
+    def table(self) -> Tensor:
+        return torch.cat([self.weight, self.weight[UNPAIRED:] + self.space])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self.table())
+
 
 class Mini(nn.Module):
     """The model; `forward` gives the residual stream after each layer that is asked for."""
@@ -87,7 +121,7 @@ class Mini(nn.Module):
     def __init__(self, shape: Shape, token_vectors: Tensor | None = None) -> None:
         super().__init__()
         self.shape = shape
-        self.embed = nn.Embedding(shape.vocab, shape.width)
+        self.embed = Twins(shape)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = Norm(shape.width, shape.eps)
         angle = torch.outer(torch.arange(shape.context).float(), self.frequencies())
@@ -95,6 +129,7 @@ class Mini(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
         causal = torch.full((shape.context, shape.context), float("-inf")).triu(1)
         self.register_buffer("causal", causal, persistent=False)
+        self.last = self.blocks[-1].at
         self._initialise(token_vectors)
 
     def frequencies(self) -> Tensor:
@@ -121,8 +156,24 @@ class Mini(nn.Module):
                 kept.append(x)
         return self.norm(x), kept
 
+    def hidden_at(self, tokens: Tensor, at: Tensor, keep: tuple[int, ...] = ()) -> tuple[Tensor, list[Tensor]]:
+        """The normed last hidden states at flat positions in rising order, and the stream after the layers in `keep`."""
+        b, t = tokens.shape
+        rows = at // t
+        count = torch.bincount(rows, minlength=b)
+        order = torch.arange(len(at)) - (count.cumsum(0) - count)[rows]
+        places = torch.zeros(b, int(count.max()), dtype=torch.int64)
+        places[rows, order] = at % t
+        x, kept = self.embed(tokens), []
+        for i, block in enumerate(self.blocks[:-1]):
+            x = block(x, self.cos[:t], self.sin[:t], self.causal[:t, :t])
+            if i in keep:
+                kept.append(x)
+        x = self.last(x, places, self.cos, self.sin)
+        return self.norm(x[rows, order]), kept
+
     def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embed.weight.to(hidden.dtype))
+        return F.linear(hidden, self.embed.table().to(hidden.dtype))
 
     # -- first weights ------------------------------------------------------------------------
 
@@ -143,6 +194,7 @@ class Mini(nn.Module):
                 self.embed.weight[:, :k] = 0.5 * self.embed.weight[:, :k] + token_vectors
             self.embed.weight[:, self.before :] = 0
             self.embed.weight[:, CONSTANT] = 6.0
+            self.embed.space[: self.before] = 0.7 * torch.randn(self.before)
             for block in self.blocks:
                 for w in (block.q, block.k, block.v, block.gate, block.up):
                     w.weight.normal_(0, s.width**-0.5)

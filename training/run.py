@@ -16,7 +16,7 @@ import torch
 from training.corpus import load_documents, load_synonyms, prepare
 from training.examples import Generator
 from training.export import export
-from training.model import Mini
+from training.model import UNPAIRED, Mini
 from training.questions import Library
 from training.scoring import load_cases, real_accuracy
 from training.tokenizer import Coder, train_tokenizer
@@ -25,7 +25,7 @@ from training.vectors import token_vectors
 
 __all__ = ["main"]
 
-VOCABULARY = 8192
+VOCABULARY = 5000  # tokens, each but the special ones also with a space before it
 
 
 def texts(work: Path, generated: int = 30_000) -> Iterator[str]:
@@ -41,14 +41,18 @@ def texts(work: Path, generated: int = 30_000) -> Iterator[str]:
         yield example.answer
 
 
-def prepare_tokens(work: Path) -> None:
-    """The tokenizer and the first token vectors, unless they lie there."""
-    if (work / "vectors.pt").exists():
+def prepare_tokens(work: Path, vectors: bool = True) -> None:
+    """The tokenizer and, for new weights, the first token vectors, unless they lie there."""
+    if not (work / "tokenizer.json").exists():
+        train_tokenizer(texts(work), VOCABULARY).save(str(work / "tokenizer.json"))
+    if not vectors or (work / "vectors.pt").exists():
         return
-    train_tokenizer(texts(work), VOCABULARY).save(str(work / "tokenizer.json"))
     coder = Coder(work / "tokenizer.json")
     sequences = [e.ids for e in coder.tokenizer.encode_batch(list(texts(work)), add_special_tokens=False)]
-    torch.save(token_vectors(sequences, coder.tokenizer), work / "vectors.pt")
+    both = token_vectors(sequences, coder.tokenizer)
+    plain = both[:VOCABULARY].clone()
+    plain[UNPAIRED:] = (plain[UNPAIRED:] + both[VOCABULARY:]) / 2
+    torch.save(plain, work / "vectors.pt")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,14 +71,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--every", type=float, default=10, help="minutes between checkpoints")
     parser.add_argument("--rate", type=float, default=1.8e-3, help="the learning rate")
-    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--start", type=Path, help="a checkpoint or an exported file to go on from")
     parser.add_argument("--real", type=Path, help="a folder with squad2 and piaf-fr, only to measure on")
     parser.add_argument("--keep", action="store_true", help="keep every checkpoint below the work folder")
     options = parser.parse_args(arguments)
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
     prepare(work)
-    prepare_tokens(work)
+    prepare_tokens(work, vectors=options.start is None)
     coder = Coder(work / "tokenizer.json")
     cases = load_cases(options.real) if options.real else {}
 

@@ -12,6 +12,7 @@ __all__ = ["CHAT_TEMPLATE", "CONTROL", "SPECIAL", "Coder", "tools_block", "train
 
 CONTROL = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 SPECIAL = (*CONTROL, "<tool_call>", "</tool_call>")  # the ids are 0, 1, 2 …
+SPACE = "Ġ"  # how byte-level vocabularies write a space
 
 CHAT_TEMPLATE = """{%- for message in messages -%}
 <|{{ message['role'] }}|>
@@ -50,19 +51,34 @@ def tools_block(tools: list[dict]) -> str:
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
-    """Byte-level BPE with single digits: the pre-tokenizer that llama.cpp calls `smollm`."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    """Byte-level BPE with single digits (the pre-tokenizer that llama.cpp calls `smollm`), in which every token has a
+    twin with a space before it: `size` tokens without, then their twins, in the same order.
+
+    It is learned without spaces, and each merge is then doubled, so that a word falls into the same pieces after a
+    space, after a quotation mark and at the start of a line.
+    """
+    digits, byte_level = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    spaceless = Tokenizer(models.BPE())
+    spaceless.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level, pre_tokenizers.Split(SPACE, "removed")])
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    spaceless.train_from_iterator(texts, trainer)
+    learned = json.loads(spaceless.to_str())["model"]
+    vocabulary: dict[str, int] = learned["vocab"]
+    plain = sorted(vocabulary, key=vocabulary.__getitem__)
+    merges = [(SPACE, token) for token in plain[len(SPECIAL) :] if len(token) == 1]
+    for merge in learned["merges"]:
+        a, b = merge.split(" ") if isinstance(merge, str) else merge
+        merges += [(SPACE + a, b), (a, b)]
+    twins = [SPACE + token for token in plain[len(SPECIAL) :]]
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate([*plain, *twins])}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIAL))
     return tokenizer
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 from training.slots import fill, slot, vary
+from training.tools_told import Pattern, patterns, put
 
 __all__ = ["Tool", "make_call", "make_tools", "result_turn"]
 
+TOLD = 0.7  # how many of the tools are such as people write
 VERBS = {
     "en": "get look_up find check track cancel create book reserve order list show update change search send request report compute convert open renew confirm schedule register add remove estimate compare print pay block".split(),
     "fr": "get find check track cancel book order update search send reserve list".split(),
@@ -165,9 +168,13 @@ POLITE = {
 class Tool:
     """A tool and how a message asks for it."""
 
-    __slots__ = ("description", "free", "name", "noun", "params", "verb")
+    __slots__ = ("description", "free", "name", "noun", "params", "pattern", "verb")
 
     def __init__(self, rng: random.Random, lang: str) -> None:
+        self.pattern: Pattern | None = None
+        if rng.random() < TOLD:
+            self._tell(rng.choice(patterns(lang)), rng)
+            return
         self.verb, self.noun = rng.choice(VERBS[lang]), rng.choice(NOUNS[lang])
         pool = PARAMS if lang == "en" else PARAMS_FR
         kinds: dict[str, str] = {}
@@ -204,6 +211,18 @@ class Tool:
             lang,
         )
 
+    def _tell(self, pattern: Pattern, rng: random.Random) -> None:
+        """Be a tool as people write them, under one of its names."""
+        self.pattern = pattern
+        self.name = rng.choice(pattern.names)
+        self.noun = re.split(r"_", self.name)[-1]
+        self.description = vary(rng.choice(pattern.descriptions), rng)
+        self.free = {}
+        for names, kind in pattern.params.values():
+            left = [n for n in names if n not in self.free]
+            self.free[names[0] if rng.random() < 0.4 and names[0] in left else rng.choice(left)] = (kind, "")
+        self.params = list(self.free)
+
     def as_openai(self) -> dict:
         properties = {p: {"type": "string"} for p in self.params}
         return {
@@ -225,6 +244,8 @@ def make_tools(rng: random.Random, lang: str) -> list[Tool]:
 
 
 def value(kind: str, rng: random.Random, lang: str) -> str | int:
+    if kind[0] == "=":
+        return rng.choice(kind[1:].split(","))
     if kind == "count":
         return rng.choice([rng.randint(1, 12), rng.randint(1, 99), rng.randint(1, 2000)])
     if kind == "thing":
@@ -236,6 +257,10 @@ def value(kind: str, rng: random.Random, lang: str) -> str | int:
 
 def make_call(tool: Tool, rng: random.Random, lang: str) -> tuple[str, dict]:
     """A message that wants the tool, and the call: every argument is copied from the message."""
+    if tool.pattern:
+        arguments = {name: value(kind, rng, lang) for name, (kind, _) in tool.free.items()}
+        shown = dict(zip(tool.pattern.params, map(str, arguments.values()), strict=True))
+        return put(rng.choice(tool.pattern.messages), shown, rng, lang), arguments
     pool = PARAMS if lang == "en" else PARAMS_FR
     arguments, parts = {}, []
     for name in tool.params:
@@ -273,6 +298,11 @@ ERRORS = {
 }
 
 
+def found_entry(entry: str) -> str:
+    """An entry of a told tool in the form of `KEYS`: `name:$kind` or `name:value,value`."""
+    return entry.replace("=", ":", 1) if "=" in entry else entry.replace(":", ":$", 1)
+
+
 def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> tuple[str, str]:
     """The content of a tool message, and the sentence that tells it."""
     way = rng.random()
@@ -283,9 +313,12 @@ def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> t
     pairs: dict[str, str | int | bool] = {}
     if rng.random() < 0.4:
         pairs = {k: v for k, v in list(arguments.items())[:1]}
-    for entry in rng.sample(KEYS[lang].split("|"), rng.choice([1, 2, 2, 3, 3, 4])):
+    entries = KEYS[lang].split("|")
+    if tool.pattern and rng.random() < 0.7:
+        entries = [found_entry(e) for e in tool.pattern.results]
+    for entry in rng.sample(entries, min(len(entries), rng.choice([1, 2, 2, 3, 3, 4]))):
         key, kinds = entry.split(":", 1)
-        if rng.random() < 0.35:
+        if rng.random() < (0.1 if tool.pattern else 0.35):
             key, kinds = (
                 rng.choice(FREE[lang]),
                 "$" + rng.choice(["thing", "thing", "date", "time", "price", "code", "n", "city", "person"]),

@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.batches import FIRST, Batch, Feed
-from training.model import OUTPUT, Mini, Shape, rotate
+from training.model import OUTPUT, UNPAIRED, Mini, Shape, rotate
+from training.muon import Muon
+from training.tokenizer import Coder
+from training.warm import from_file
 
 __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 
@@ -93,11 +96,11 @@ def copy_batch(vocab: int, rows: int = 40, length: int = 160) -> tuple[Tensor, T
 def optimisers(model: Mini, aids: Aids, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
     inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for p in model.parameters() if p.ndim != 2] + list(aids.parameters())
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 and "embed" not in n] + list(aids.parameters())
     return [
-        torch.optim.Muon(inner, lr=lr, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4),
+        Muon(inner, lr),
         torch.optim.AdamW(
-            [{"params": rest, "lr": lr * 0.4}, {"params": [model.embed.weight], "lr": lr * 1.5}],
+            [{"params": rest, "lr": lr * 0.4}, {"params": [model.embed.weight, model.embed.space], "lr": lr * 1.5}],
             betas=(0.9, 0.98),
             weight_decay=0.0,
         ),
@@ -113,6 +116,16 @@ def load(path: Path) -> tuple[Mini, dict]:
     model = Mini(Shape(**stored["shape"]))
     model.load_state_dict(stored["weights"])
     return model.eval(), stored["note"]
+
+
+def first_weights(work: Path, start: Path | None) -> Mini:
+    """Those of a checkpoint or an exported file to go on from, or new ones."""
+    if start and start.suffix == ".gguf":
+        return from_file(start, Coder(work / "tokenizer.json"))
+    if start:
+        return load(start)[0]
+    vectors = torch.load(work / "vectors.pt", weights_only=True)
+    return Mini(Shape(vocab=2 * len(vectors) - UNPAIRED), vectors)
 
 
 def speed(done: float, warm: float = 0.01) -> float:
@@ -132,21 +145,17 @@ def train(
     every: float = 10.0,
     seed: int = 0,
     start: Path | None = None,
+    budget: int = 4096,
 ) -> Mini:
     """Train for so many minutes: copying, then easy quotes, then everything, then long prompts."""
     torch.manual_seed(seed)
     random.seed(seed)
     torch.set_num_threads(2)
-    torch._dynamo.config.recompile_limit = 64
-    vectors = torch.load(work / "vectors.pt", weights_only=True)
-    model = Mini(Shape(vocab=vectors.shape[0]), vectors)
-    if start:
-        model.load_state_dict(load(start)[0].state_dict())
+    fast = torch.cpu._is_avx512_bf16_supported()  # without it, bfloat16 is slower than float32
+    model = first_weights(work, start).train()
     aids = Aids(model.shape)
     steps = optimisers(model, aids, lr)
-    for block in model.blocks:
-        block.compile(dynamic=False)
-    feed = Feed(work, seed + 1, budget=6144)
+    feed = Feed(work, seed + 1, budget)
     begin = time.time()
     total = minutes * 60
     seen = examples = step = 0
@@ -166,9 +175,13 @@ def train(
         else:
             batch = feed.next()
             tokens, at, weight = batch.tokens, batch.at, batch.weight
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden, kept = model(tokens, keep=(FOUND, SOUGHT))
-            logits = model.logits(hidden.reshape(-1, model.shape.width)[at])
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            if copying:
+                every, kept = model(tokens, keep=(FOUND, SOUGHT))
+                hidden = every.reshape(-1, model.shape.width)[at]
+            else:
+                hidden, kept = model.hidden_at(tokens, at, keep=(FOUND, SOUGHT))
+            logits = model.logits(hidden)
         target = tokens.reshape(-1)[at + 1]
         each = F.cross_entropy(logits.float(), target, reduction="none")
         loss = words = (each * weight).sum() / weight.sum()

@@ -36,7 +36,13 @@ class Item:
 
     @property
     def name(self) -> str:
-        return self.key[-1] if self.key else ""
+        """The entry's name; of an adapter or another further file, with the file's name behind a slash."""
+        entry = self.key[-1] if self.key else ""
+        return f"{entry}/{self.file.name}" if self.file and self.file.name else entry
+
+    def answers_to(self, name: str) -> bool:
+        """Whether `name` means it: the entry with all its files, or this one of them."""
+        return bool(self.key) and name in (self.key[-1], self.name)
 
 
 class Inventory:

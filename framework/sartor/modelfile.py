@@ -49,6 +49,11 @@ class ModelFile:
     """The hash that the settings pin it to."""
     pin: tuple[str, ...] = ("sha256",)
     """Where that hash stands, or would stand, in the settings of the plugin."""
+    name: str = ""
+    """Tells the files of one entry apart, such as a model and its adapters; empty for the model itself."""
+    trial: Callable[[], object] | None = None
+    """Loads the file where a failure ends nothing, such as in another process; asked before it is pinned. Raises
+    `ModelError` when it does not load."""
     bundled: bool = False
     """It comes inside the plugin's package, so there is nothing to pin or to remove."""
 

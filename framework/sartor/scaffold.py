@@ -60,7 +60,7 @@ def make_project(directory: Path) -> bool:
     if path.exists():
         return False
     with _writing(path), _beside(directory) as draft:
-        _write(draft / ".gitignore", "/state/\n")
+        _write(draft / ".gitignore", "/models/\n/state/\n")
         _write(draft / "sartor.yaml", PROJECT_FILE)
         if not (directory / ".gitignore").exists():
             (draft / ".gitignore").rename(directory / ".gitignore")

@@ -136,21 +136,20 @@ class TurnPath:
         return reply
 
     async def walk(self) -> None:
-        text, verdict = await self.judge.input(self.raw)
+        turn, limits = self.turn, self.spec.limits
+        (text, verdict), history = await asyncio.gather(  # reading the history needs no text
+            self.judge.input(self.raw),
+            self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns),
+        )
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
-
-        turn, limits = self.turn, self.spec.limits
-        history = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns)
         history = [exchange for exchange in history if exchange.question]
         if history:
             self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
-
         tools = self.offered(history)
-
         for step in range(limits.tool_steps + 1):
             said, calls = await self.speak(messages, tools if step < limits.tool_steps else ())
             if not calls or self.release.blocked:

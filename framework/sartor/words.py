@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["overlap"]
 
@@ -27,6 +28,7 @@ def overlap(question: str, texts: Sequence[str]) -> list[float]:
 
 
 _WORD = re.compile(r"\w+")
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _COMMON_WORDS = """
 a an and are as at be by can could do does for from get have how i if in is it me my of on or our shall should tell
 that the their there they this to us was we what when where which who why will with would you your au aux avec ce
@@ -37,11 +39,15 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def _stems(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in folded if not unicodedata.combining(c))
+    plain = _FOREIGN.sub(_without_accents, text.casefold())
     return [_stem(word) for word in _WORD.findall(plain) if word not in _COMMON]
 
 
+def _without_accents(found: re.Match[str]) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", found.group()) if not unicodedata.combining(c))
+
+
+@lru_cache(maxsize=10_000)
 def _stem(word: str) -> str:
     """A word cut to five letters, or fewer when an ending is taken off; numbers and codes stay whole."""
     if any(c.isdigit() for c in word):

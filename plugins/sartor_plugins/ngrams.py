@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["NgramsPlugin", "NgramsSettings"]
 
 _WORD = re.compile(r"[^\W_]+")
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _SIZES = (3, 4, 5)
 _LONGEST = 40
 """Letters of a word that count; what is longer is no word of a language."""
@@ -59,13 +60,20 @@ def _embeddings(width: int) -> Embeddings:
     from langchain_core.embeddings import Embeddings
 
     class NgramEmbeddings(Embeddings):
-        """Vectors of character n-grams. `model` names their kind, for an index to tell them from others."""
+        """Vectors of character n-grams. `model` names their kind, for an index to tell them from others.
+
+        `embed_array` is `embed_query` for those who take an array: turning 2,048 numbers into a list and back takes
+        as long as the search of a small collection.
+        """
 
         def __init__(self) -> None:
             self.model = f"ngrams-1-{width}"
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [embed(text, width).tolist() for text in texts]
+
+        def embed_array(self, text: str) -> NDArray[np.float32]:
+            return embed(text, width)
 
         def embed_query(self, text: str) -> list[float]:
             return cast("list[float]", embed(text, width).tolist())
@@ -94,8 +102,12 @@ def embed(text: str, width: int) -> NDArray[np.float32]:
 
 def folded_words(text: str) -> Sequence[str]:
     """The words of `text`, in lower case and without accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return _WORD.findall("".join(char for char in decomposed if not unicodedata.combining(char)))
+    return _WORD.findall(_FOREIGN.sub(_without_accents, text.casefold()))
+
+
+def _without_accents(found: re.Match[str]) -> str:
+    decomposed = unicodedata.normalize("NFKD", found.group())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 
 @lru_cache(maxsize=50_000)

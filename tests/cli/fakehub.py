@@ -30,6 +30,8 @@ class FakeHub:
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
     """By repository: a status and the hub's word for the reason."""
+    refuse_files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """The same, but only for files: what the repository has is told to anybody."""
     drops: list[int] = field(default_factory=list)
     """After how many bytes the next answers with content break off, one each."""
     lie: dict[str, bytes] = field(default_factory=dict)
@@ -99,7 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def redirect(self, name: str, file: str) -> None:
-        if not self.refused(name):
+        if name in self.hub.refuse_files:
+            status, reason = self.hub.refuse_files[name]
+            self.answer(status, b"{}", {"X-Error-Code": reason, "Content-Type": "application/json"})
+        elif not self.refused(name):
             self.answer(302, b"", {"Location": f"{self.hub.url}/cdn/{name}/{file}", "X-Repo-Commit": COMMIT})
 
     def refused(self, name: str) -> bool:

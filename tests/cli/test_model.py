@@ -13,8 +13,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from sartor import hub as core
+from sartor import hubfiles
 from sartor.errors import BusyError
+from sartor.hub import choose, look
 from sartor.yamlfile import read_yaml
 from sartor_plugins.builtin import MODEL
 
@@ -62,7 +63,7 @@ def hub(monkeypatch, tmp_path, write_gguf):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(core, "_PAUSE", 0.0)
+    monkeypatch.setattr(hubfiles, "_PAUSE", 0.0)
     small, other = write_gguf(), write_gguf(size=2000)
     with fakehub.FakeHub() as made:
         made.repositories = {
@@ -94,6 +95,18 @@ def files(root: Path) -> list[str]:
 
 def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def no_trials(monkeypatch, request):
+    """The files here have a header and nothing behind it; two tests let them be tried out for all that."""
+    if "trials" not in request.fixturenames:
+        monkeypatch.setattr("sartor_plugins.llama.files.ensure_loads", lambda *paths: None)
+
+
+@pytest.fixture
+def trials():
+    """Files are tried out in a child process."""
 
 
 # Pulling.
@@ -188,6 +201,12 @@ def test_a_split_model_is_pinned_to_all_its_parts(sartor, root, hub):
     assert sartor("model", "verify", "-p", root).code == 1
 
 
+def test_parts_that_are_alike_do_not_meet(sartor, root, hub, write_gguf):
+    names = [f"same-0000{number}-of-00002.gguf" for number in (1, 2)]
+    hub.repositories["acme/Same"] = dict.fromkeys(names, write_gguf())
+    assert sartor("model", "pull", "acme/Same", "-p", root).code == 0 and files(root) == names
+
+
 @pytest.mark.parametrize(
     ("repository", "told", "remedy"),
     [
@@ -238,6 +257,20 @@ def test_a_hub_that_refuses(sartor, root, hub, status, reason, told, remedy):
     hub.refuse["acme/One-GGUF"] = (status, reason)
     ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
     assert ran.code == 2 and told in ran.err and remedy in ran.err
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (403, "GatedRepo", "acme/One-GGUF: the repository is gated"),
+        (404, "EntryNotFound", "acme/One-GGUF: the file is not there any more"),
+        (503, "", "answered: "),
+    ],
+)
+def test_a_hub_that_tells_of_a_file_but_does_not_give_it(sartor, root, hub, status, reason, told):
+    hub.refuse_files["acme/One-GGUF"] = (status, reason)
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and told in ran.err and not (root / "models/one.Q4_K_M.gguf").exists()
 
 
 def test_a_hub_that_cannot_be_reached(sartor, root, hub, monkeypatch):
@@ -302,6 +335,18 @@ def test_content_that_is_not_what_the_hub_says_is_deleted(sartor, root, hub):
     assert files(root) == []
 
 
+def test_content_that_is_shorter_than_the_hub_says(sartor, root, hub):
+    hub.lie["one.Q4_K_M.gguf"] = hub.repositories["acme/One-GGUF"]["one.Q4_K_M.gguf"][:500]
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and "the hub has less of it than the" in ran.err and len(hub.ranges) == 2
+
+
+def test_content_that_is_longer_than_the_hub_says(sartor, root, hub):
+    hub.lie["one.Q4_K_M.gguf"] = hub.repositories["acme/One-GGUF"]["one.Q4_K_M.gguf"] + b"more"
+    ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
+    assert ran.code == 2 and "more arrived than the" in ran.err and files(root) == []
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [(b"<html>an error</html>" * 9, "the file is not GGUF"), (b"GGUF\x03\0\0\0" + b"\xff" * 99, "is no sound GGUF")],
@@ -314,7 +359,7 @@ def test_a_file_that_is_no_model_does_not_get_its_name(sartor, root, hub, conten
 
 
 def test_too_little_room_is_said_before_anything_is_pulled(sartor, root, hub, monkeypatch):
-    monkeypatch.setattr(core.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(hubfiles.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     ran = sartor("model", "pull", "acme/Large-GGUF", "-p", root)
     assert ran.code == 2 and "5.2 MB are still to come, 1.0 kB are free" in ran.err and "model_folder" in ran.err
     assert hub.ranges == []
@@ -324,25 +369,25 @@ def test_a_disk_that_is_full_in_the_middle_is_said_and_what_came_stays(sartor, r
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(core.os, "fsync", full)
+    monkeypatch.setattr(hubfiles.os, "fsync", full)
     ran = sartor("model", "pull", "acme/Large-GGUF", "-p", root)
     assert ran.code == 2 and "the disk is full" in ran.err and "it goes on where it stopped" in ran.err
     assert len(files(root)) == 1 and files(root)[0].endswith(".part")
 
 
 def test_two_pulls_of_one_file_do_not_meet(root, hub):
-    repository = core.look("acme/One-GGUF")
-    offer = core.choose(repository)
+    repository = look("acme/One-GGUF")
+    offer = choose(repository)
 
     def second(*_: object) -> None:
         with pytest.raises(BusyError, match="another process is pulling one"):
-            core.download(repository, offer, root / "models", lambda *_: None)
+            hubfiles.download(repository, offer, root / "models", lambda *_: None)
 
-    core.download(repository, offer, root / "models", second)
+    hubfiles.download(repository, offer, root / "models", second)
 
 
 def test_files_too_large_for_plain_http_go_the_other_way(sartor, root, hub, monkeypatch):
-    monkeypatch.setattr(core, "_TOO_LARGE", 1000)
+    monkeypatch.setattr(hubfiles, "_TOO_LARGE", 1000)
     asked = []
 
     def download(repository: str, file: str, *, local_dir: Path, tqdm_class: type, **_: object) -> str:
@@ -393,6 +438,27 @@ def test_the_folder_can_be_another(sartor, project, hub, tmp_path):
     ran = sartor("model", "pull", "acme/One-GGUF", "-p", root)
     assert ran.code == 0 and f"path: {tmp_path}/weights/one.Q4_K_M.gguf" in ran.out
     assert (tmp_path / "weights/one.Q4_K_M.gguf").is_file()
+
+
+def test_a_model_that_does_not_load_is_not_pinned(sartor, root, hub, trials):
+    """It is kept: it may be one for a later version of llama.cpp."""
+    before = (root / "sartor.yaml").read_text()
+    ran = sartor("model", "pull", "acme/One-GGUF", "--use", "small", "-p", root)
+    assert ran.code == 2 and "one.Q4_K_M.gguf: llama.cpp cannot load the model" in ran.err
+    assert "newer llama-cpp-python" in ran.err
+    assert files(root) == ["one.Q4_K_M.gguf"] and (root / "sartor.yaml").read_text() == before
+
+
+def test_a_model_that_loads_is_tried_once(sartor, root, hub, trials, monkeypatch):
+    hub.repositories["acme/Mini"] = {"mini.gguf": MODEL.read_bytes()}
+    ran = sartor("model", "pull", "acme/Mini", "--use", "mini", "-p", root)
+    assert ran.code == 0, ran.err
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("sartor_plugins.llama.probe.try_out", again)
+    assert sartor("model", "pin", "mini", "-p", root).code == 0
 
 
 # What is there.
@@ -530,6 +596,13 @@ def test_pin_does_not_move_a_pin_unless_told(sartor, stocked, write_gguf):
     assert "# the good one" in (stocked / "sartor.yaml").read_text()
 
 
+def test_pin_of_a_file_that_does_not_load(sartor, stocked, trials):
+    before = (stocked / "sartor.yaml").read_text()
+    ran = sartor("model", "pin", "loose", "-p", stocked)
+    assert ran.code == 2 and "loose.gguf: llama.cpp cannot load the model" in ran.err
+    assert (stocked / "sartor.yaml").read_text() == before
+
+
 def test_pin_of_the_built_in_model(sartor, stocked):
     ran = sartor("model", "pin", "mini", "-p", stocked)
     assert ran.code == 2 and "there is nothing to pin" in ran.err
@@ -537,6 +610,43 @@ def test_pin_of_the_built_in_model(sartor, stocked):
 
 def test_pin_where_no_model_is_a_file(sartor, root):
     assert "is pinned" in sartor("model", "pin", "-p", root).err
+
+
+@pytest.fixture
+def adapted(project, write_gguf) -> Path:
+    """A model with an adapter for one tenant."""
+    text = """
+        model: base
+        models:
+          base:
+            plugin: llama
+            path: models/base.gguf
+            adapters:
+              acme:
+                path: models/acme.gguf    # theirs
+        embeddings: null
+        """
+    root = project({"sartor.yaml": text})
+    (root / "models").mkdir()
+    (root / "models/base.gguf").write_bytes(write_gguf())
+    (root / "models/acme.gguf").write_bytes(write_gguf(kind="adapter"))
+    return root
+
+
+def test_adapters_are_listed_pinned_and_verified_like_models(sartor, adapted):
+    rows = [" ".join(line.split()) for line in sartor("model", "list", "-p", adapted).out.splitlines()]
+    assert any(row.startswith("base/acme models/acme.gguf") and "llama adapter" in row for row in rows)
+    assert not any(row.startswith("not used") for row in rows)
+    ran = sartor("model", "pin", "base", "-p", adapted)
+    assert ran.code == 0, ran.err
+    told = read_yaml(adapted / "sartor.yaml").data["models"]["base"]
+    assert told["sha256"] == sha((adapted / "models/base.gguf").read_bytes())
+    assert told["adapters"]["acme"]["sha256"] == sha((adapted / "models/acme.gguf").read_bytes())
+    assert "models/acme.gguf    # theirs\n" in (adapted / "sartor.yaml").read_text()
+    (adapted / "models/acme.gguf").write_bytes(b"swapped")
+    ran = sartor("model", "verify", "base/acme", "-p", adapted)
+    assert ran.code == 1 and "✗ base/acme  models/acme.gguf" in ran.out and "✓" not in ran.out
+    assert "base/acme in sartor.yaml uses this file" in sartor("model", "remove", "acme.gguf", "-y", "-p", adapted).err
 
 
 # Removing.
@@ -610,7 +720,14 @@ def test_doctor_names_each_file_and_whether_it_is_pinned(sartor, stocked):
     assert "✗ file of gone models/gone.gguf" in out
 
 
-async def test_a_plugin_that_gives_something_else(project):
+def test_doctor_knows_what_verify_found(sartor, stocked, write_gguf):
+    (stocked / "models/used.gguf").write_bytes(write_gguf(size=4000))
+    sartor("model", "verify", "used", "-p", stocked)
+    ran = sartor("doctor", "-p", stocked)
+    assert ran.code == 1 and "models/used.gguf is not the file that was pinned" in ran.out
+
+
+def test_a_plugin_that_gives_something_else(project):
     from sartor.errors import PluginError
     from sartor.inventory import Inventory
     from sartor.project import Project

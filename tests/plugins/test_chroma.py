@@ -351,6 +351,10 @@ async def test_from_files_to_passages(plugin: ChromaPlugin, tmp_path: Path) -> N
             "Parcels arrive in three days.",
         )
         assert (await knowledge.retrieve(turn, "price of the blue lamp", 1))[0].source == "prices.csv"
+        async with await Store.open(f"sqlite:///{tmp_path}/state.db") as another_process:
+            await another_process.tenant("acme").remove_document("support", "shop.md")
+        assert "shop.md" not in {one.source for one in await knowledge.retrieve(turn, "When do parcels arrive?", 2)}
+        assert (await knowledge.ingest()).added == ("shop.md",)
         await index.remove([first.id])
         report = await knowledge.ingest()
         assert (report.unchanged, report.mended) == (("prices.csv", "shop.md"), 1)

@@ -93,6 +93,7 @@ async def _project(root: Path, *, load: bool) -> AsyncIterator[Finding]:
 def _files(project: Project) -> Iterator[Finding]:
     """Each model file that `sartor.yaml` names: is it there, and pinned?"""
     from sartor.inventory import Inventory
+    from sartor.modelfile import Notes
 
     inventory = Inventory(project)
     for item in inventory.named():
@@ -107,9 +108,13 @@ def _files(project: Project) -> Iterator[Finding]:
         except SartorError as error:
             yield "bad", what, f"{shown}\n{error.what}\n{error.remedy or ''}".rstrip()
         else:
-            pinned = item.file.sha256 is not None
-            hint = "pinned" if pinned else f"not pinned: sartor model pin {item.name}"
-            yield ("ok" if pinned else "warn"), what, f"{shown}, {hint}"
+            pinned, found = item.file.sha256, Notes(item.file.path).read().get("sha256")
+            if pinned is None:
+                yield "warn", what, f"{shown}, not pinned: sartor model pin {item.name}"
+            elif found is not None and found != pinned.lower():
+                yield "bad", what, f"{shown} is not the file that was pinned\nsartor model verify {item.name}"
+            else:
+                yield "ok", what, f"{shown}, pinned"
 
 
 def _bot(bots: Bots, bot_id: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import KnowledgeError
+from sartor.store.prepared import Prepared
 from sartor.store.rows import DocumentRow
 from sartor.store.schema import chunks, documents
 from sartor.store.tenants import insert_or_update, know_tenant
@@ -41,6 +42,11 @@ _DOCUMENTS = (
 )
 _CHUNKS = select(*_CHUNK).where(*_OF_BOT).order_by(chunks.c.document, chunks.c.position)
 _CHUNKS_BY_ID = select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(bindparam("ids", expanding=True)))
+_FEW = tuple(f"id_{number}" for number in range(8))
+"""Parameters of `_FEW_CHUNKS`: as many as a turn asks for at most, unless a bot is set to many passages."""
+_FEW_CHUNKS = Prepared[tuple[str, str, str, str, str, str, int, str]](
+    select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(map(bindparam, _FEW)))
+)
 _IDS = select(chunks.c.id).where(*_OF_DOCUMENT).order_by(chunks.c.position)
 _DELETE_CHUNKS = delete(chunks).where(*_OF_DOCUMENT)
 _DELETE_DOCUMENT = delete(documents).where(*_THE_DOCUMENT)
@@ -98,10 +104,15 @@ def remove_document(connection: Connection, tenant: str, bot: str, source: str) 
 
 def chunks_by_id(connection: Connection, tenant: str, bot: str, ids: Sequence[str]) -> dict[str, Chunk]:
     """Chunks in the order of `ids`; unknown ones are left out."""
+    of_bot = {"of_tenant": tenant, "of_bot": bot}
+    if 0 < len(ids) <= len(_FEW):
+        few = dict.fromkeys(_FEW, ids[-1]) | dict(zip(_FEW, ids, strict=False))
+        made = {row[0]: Chunk(*row) for row in _FEW_CHUNKS.run(connection, {**of_bot, **few})}
+        return {id_: made[id_] for id_ in ids if id_ in made}
     found: dict[str, Chunk] = {}
     rest = iter(dict.fromkeys(ids))
     while batch := list(islice(rest, _BATCH)):
-        rows = connection.execute(_CHUNKS_BY_ID, {"of_tenant": tenant, "of_bot": bot, "ids": batch})
+        rows = connection.execute(_CHUNKS_BY_ID, {**of_bot, "ids": batch})
         by_id = {row.id: Chunk(*row) for row in rows}
         found.update((id_, by_id[id_]) for id_ in batch if id_ in by_id)
     return found

@@ -75,6 +75,9 @@ class Writing(sa.TypeDecorator[str]):
         return value
 
 
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 class JSONText(sa.TypeDecorator[JSONValue]):
     """JSON in a column of text: the same on every database, and finite numbers only (`ValueError`)."""
 
@@ -82,7 +85,7 @@ class JSONText(sa.TypeDecorator[JSONValue]):
     cache_ok = True
 
     def process_bind_param(self, value: JSONValue, dialect: Dialect) -> str:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _JSON.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> JSONValue:
         decoded: JSONValue = json.loads(value) if value is not None else None

@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,7 @@ class SQLiteDatabase(Database):
         self._writing = self._engine.execution_options(sartor_begin="BEGIN IMMEDIATE")
         self._writer = ThreadPoolExecutor(1, "sartor-store-write")
         self._readers = ThreadPoolExecutor(_READERS, "sartor-store-read") if path else self._writer
+        self._connections: dict[tuple[int, Engine], Connection] = {}
         self._closed = False
 
     async def _read(self, work: Work[T]) -> T:
@@ -82,14 +84,34 @@ class SQLiteDatabase(Database):
 
     def _attempt(self, engine: Engine, work: Work[T], deadline: float) -> T:
         def transaction() -> T:
-            with engine.begin() as connection:
-                return work(connection)
+            connection = self._kept(engine)
+            try:
+                with connection.begin():
+                    return work(connection)
+            except BaseException:
+                self._give_back(engine, connection)
+                raise
 
         return _retry(transaction, deadline)
+
+    def _kept(self, engine: Engine) -> Connection:
+        """This thread's connection, which it keeps: fetching one takes as long as a small transaction."""
+        key = (threading.get_ident(), engine)
+        if key not in self._connections:
+            self._connections[key] = engine.connect()
+        return self._connections[key]
+
+    def _give_back(self, engine: Engine, connection: Connection) -> None:
+        """Let the pool undo whatever a failed transaction may have left."""
+        del self._connections[threading.get_ident(), engine]
+        connection.close()
 
     def _finish(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         self._engine.dispose()
 
     def _rebuild(self, work: Work[None]) -> None:
@@ -174,6 +196,6 @@ def _engine(path: Path | None) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("sartor_begin", "BEGIN"))
+        _raw(connection).execute(connection.get_execution_options().get("sartor_begin", "BEGIN"))
 
     return engine

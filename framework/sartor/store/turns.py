@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import NamingError, StoreError
 from sartor.store.encoding import citation_json, passage_json, tool_row, verdict_row
+from sartor.store.prepared import Prepared
 from sartor.store.rows import ConversationRow
 from sartor.store.schema import conversations, tool_uses, turns, usage, verdicts
 from sartor.store.tenants import insert_or_skip, know_tenant
@@ -30,16 +32,18 @@ _OF_TURNS = (
     turns.c.conversation == bindparam("of_conversation"),
 )
 
-_HISTORY = (
+_HISTORY = Prepared[tuple[str, str]](
     select(turns.c.question, turns.c.reply)
     .where(*_OF_TURNS)
     .order_by(turns.c.number.desc())
     .limit(bindparam("at_most"))
 )
-_OWNER = select(conversations.c.bot, conversations.c.user_id).where(
-    conversations.c.tenant == bindparam("of_tenant"), conversations.c.id == bindparam("of_conversation")
+_OWNER = Prepared[tuple[str, str]](
+    select(conversations.c.bot, conversations.c.user_id).where(
+        conversations.c.tenant == bindparam("of_tenant"), conversations.c.id == bindparam("of_conversation")
+    )
 )
-_NEXT = (
+_NEXT = Prepared[tuple[int]](
     update(conversations)
     .where(*_OF_CONVERSATION)
     .values(turns=conversations.c.turns + 1, updated=bindparam("now"))
@@ -62,8 +66,8 @@ _SUM = select(
     *(func.coalesce(func.sum(column), 0) for column in (usage.c.prompt, usage.c.cached, usage.c.generated)),
     func.coalesce(func.sum(usage.c.calls), 0),
 )
-_INSERT_TURN = insert(turns)
-_INSERT_USAGE = insert(usage)
+_INSERT_TURN = Prepared[tuple[()]](insert(turns))
+_INSERT_USAGE = Prepared[tuple[()]](insert(usage))
 _INSERT_TOOL_USES = insert(tool_uses)
 _INSERT_VERDICTS = insert(verdicts)
 
@@ -73,10 +77,10 @@ Conversation = Mapping[str, str]
 
 def history(connection: Connection, conversation: Conversation, limit: int) -> list[Exchange]:
     """The last `limit` exchanges, the oldest first. Raises `NamingError` for somebody else's conversation."""
-    rows = connection.execute(_HISTORY, {**conversation, "at_most": limit}).all() if limit > 0 else []
+    rows = _HISTORY.run(connection, {**conversation, "at_most": limit}) if limit > 0 else ()
     if not rows:
-        owner = connection.execute(_OWNER, conversation).one_or_none()
-        if owner is not None and tuple(owner) != (conversation["of_bot"], conversation["of_user"]):
+        mine = (conversation["of_bot"], conversation["of_user"])
+        if any(tuple(owner) != mine for owner in _OWNER.run(connection, conversation)):
             raise _no_such_conversation(conversation)
     return [Exchange(question, reply) for question, reply in reversed(rows)]
 
@@ -87,14 +91,14 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
     number = _next_number(connection, turn, now)
     spent = reply.usage
     try:
-        connection.execute(_INSERT_TURN, _turn_row(reply, number, now))
-    except IntegrityError as error:
+        _INSERT_TURN.run(connection, _turn_row(reply, number, now))
+    except (IntegrityError, sqlite3.IntegrityError) as error:
         raise StoreError(
             f"Turn {turn.id!r} of tenant {turn.tenant!r} is stored already",
             remedy="Commit a turn once, and give each turn an id of its own.",
         ) from error
-    connection.execute(
-        _INSERT_USAGE,
+    _INSERT_USAGE.run(
+        connection,
         {
             "tenant": turn.tenant,
             "turn": turn.id,
@@ -141,8 +145,8 @@ def _next_number(connection: Connection, turn: Turn, now: datetime) -> int:
         "of_user": turn.user,
         "of_conversation": turn.conversation,
     }
-    number: int | None = connection.scalar(_NEXT, {**conversation, "now": now})
-    if number is None:
+    counted = _NEXT.run(connection, {**conversation, "now": now})
+    if not counted:
         know_tenant(connection, turn.tenant, now)
         connection.execute(
             insert_or_skip(connection, conversations),
@@ -156,9 +160,10 @@ def _next_number(connection: Connection, turn: Turn, now: datetime) -> int:
                 "updated": now,
             },
         )
-        number = connection.scalar(_NEXT, {**conversation, "now": now})
-    if number is None:
+        counted = _NEXT.run(connection, {**conversation, "now": now})
+    if not counted:
         raise _no_such_conversation(conversation)
+    [(number,)] = counted
     return number
 
 

@@ -28,7 +28,8 @@ class ChromaPlugin(Plugin):
 
     def __init__(self, settings: PluginSettings, directory: Path) -> None:
         super().__init__(settings, directory)
-        self._folders = TenantFolders(cast("ChromaSettings", settings).open_tenants)
+        given = cast("ChromaSettings", settings)
+        self._folders = TenantFolders(given.open_tenants, given.memory * 1_000_000)
 
     @hookimpl
     def sartor_index(self, bot: BotInfo, embeddings: Embeddings | None) -> Index:

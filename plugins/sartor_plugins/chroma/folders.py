@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from sartor.errors import BusyError, PluginError
 
+from sartor_plugins.chroma.exact import Held
 from sartor_plugins.chroma.keywords import Keywords
-from sartor_plugins.chroma.vectors import scrub
+from sartor_plugins.chroma.vectors import Opened, scrub
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
-    from chromadb.api.models.Collection import Collection
     from filelock import BaseFileLock
 
 __all__ = ["TenantFolder", "TenantFolders"]
@@ -29,14 +29,16 @@ class TenantFolder:
     Its methods block. `TenantFolders.use` sees to it that one thread uses it at a time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, held: Held) -> None:
         """Make the folder if need be, readable by its owner only, and lock it. Raises `BusyError`."""
         self.path = path
+        self.held = held
         self.users = 0
         self.turn = threading.Lock()
         self._keywords: dict[tuple[str, str], Keywords] = {}
         self._client: ClientAPI | None = None
-        self.collections: dict[str, Collection] = {}
+        self.collections: dict[str, Opened] = {}
+        """Those that were looked up, by name."""
         self._lock = _locked(path)
 
     def keywords(self, bot: str, language: str) -> Keywords:
@@ -61,6 +63,7 @@ class TenantFolder:
 
     def close(self) -> None:
         """Give back every file and the lock."""
+        self.held.forget(self.path)
         try:
             for keywords in self._keywords.values():
                 keywords.close()
@@ -77,8 +80,10 @@ class TenantFolder:
 class TenantFolders:
     """The open folders of a process. Safe to use from several threads."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, memory: int) -> None:
+        """At most `limit` folders are open, and `memory` bytes of vectors in them are held."""
         self._limit = limit
+        self._held = Held(memory)
         self._changed = threading.Condition()
         self._open: OrderedDict[Path, TenantFolder] = OrderedDict()
 
@@ -89,7 +94,7 @@ class TenantFolders:
             folder = self._open.get(path)
             if folder is None:
                 self._close_idle(keep=self._limit - 1)
-                folder = self._open[path] = TenantFolder(path)
+                folder = self._open[path] = TenantFolder(path, self._held)
             self._open.move_to_end(path)
             folder.users += 1
         try:

@@ -14,11 +14,15 @@ from sartor_plugins.chroma.faults import translated
 from sartor_plugins.chroma.vectors import Vectors
 
 if TYPE_CHECKING:
+    import numpy as np
     from langchain_core.embeddings import Embeddings
+    from numpy.typing import NDArray
     from sartor.values import BotInfo, Chunk
 
     from sartor_plugins.chroma.folders import TenantFolder, TenantFolders
     from sartor_plugins.chroma.settings import ChromaSettings
+
+    Vector = Sequence[float] | NDArray[np.float32]
 
 __all__ = ["ChromaIndex"]
 
@@ -76,12 +80,12 @@ class ChromaIndex:
         """In the order of both searches fused (`fuse`); the scores tell whether anything fits (`hits`)."""
         asked = [query, f"{before} {query}"] if before else [query]
         embed = self._embeddings if self._weights[1] > 0 else None
-        vectors: list[Sequence[float]] = []
+        vectors: list[Vector] = []
         if embed is not None and not _in_process(embed):
             vectors = [await embed.aembed_query(text) for text in asked]
 
         def work(folder: TenantFolder) -> list[list[Hit]]:
-            told = [embed.embed_query(text) for text in asked] if embed is not None and not vectors else vectors
+            told = list(map(_embedder(embed), asked)) if embed is not None and not vectors else vectors
             cosines = self._cosines(folder, told, max(_CANDIDATES, 4 * limit), audience)
             return [self._one(folder, text, near, limit, audience) for text, near in zip(asked, cosines, strict=True)]
 
@@ -89,13 +93,16 @@ class ChromaIndex:
         return found[0] if len(found) == 1 else _together(found[0], found[1], limit)
 
     def _cosines(
-        self, folder: TenantFolder, vectors: Sequence[Sequence[float]], wanted: int, audience: str
+        self, folder: TenantFolder, vectors: Sequence[Vector], wanted: int, audience: str
     ) -> list[dict[str, float] | None]:
         """The nearest chunks of each vector; None for each where there are no vectors to compare."""
-        if not all(map(any, vectors)) or not vectors or not folder.has_vectors:
+        import numpy as np
+
+        asked = np.asarray(vectors, dtype=np.float32)
+        if not vectors or not asked.any(axis=1).all() or not folder.has_vectors:
             return [None] * max(1, len(vectors))
         narrowed = audience if folder.keywords(self._bot.bot, self._bot.language).has_audiences() else None
-        return list(self._vectors(folder).search(vectors, wanted, narrowed))
+        return list(self._vectors(folder).search(asked, wanted, narrowed))
 
     def _one(
         self, folder: TenantFolder, query: str, cosines: dict[str, float] | None, limit: int, audience: str
@@ -139,7 +146,7 @@ class ChromaIndex:
         await asyncio.to_thread(self._folders.close, self._path)
 
     def _vectors(self, folder: TenantFolder) -> Vectors:
-        return Vectors(folder.client, folder.collections, self._bot, self._model)
+        return Vectors(folder, self._bot, self._model)
 
     async def _run(self, work: Callable[[TenantFolder], _T]) -> _T:
         """`work` in a thread, alone in the tenant's folder. Raises `SartorError` only, for what is not a bug."""
@@ -150,6 +157,11 @@ class ChromaIndex:
 
         async with self._turn:
             return await asyncio.to_thread(alone)
+
+
+def _embedder(embeddings: Embeddings) -> Callable[[str], Vector]:
+    """How a question is embedded: into an array, by embeddings that can (`embed_array`), or else into a list."""
+    return getattr(embeddings, "embed_array", None) or embeddings.embed_query
 
 
 def _in_process(embeddings: Embeddings) -> bool:

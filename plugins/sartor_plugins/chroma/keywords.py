@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from sartor.values import Chunk
 
@@ -24,6 +24,12 @@ _ENOUGH = 6
 _LONGEST_QUERY = 400
 """Words of a question that are looked at."""
 
+_LISTED = 200
+"""Chunks up to which it is remembered which ones have a word, and not only how many."""
+
+_REMEMBERED = 50_000
+"""Words, chunks that have them and ids of chunks, together, that are remembered of one bot: 4 to 8 MB."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, audience TEXT NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS word USING fts5(title, text, tokenize='{tokenizer}');
@@ -35,11 +41,27 @@ FROM word JOIN chunk ON chunk.number = word.rowid
 WHERE word MATCH ? AND chunk.audience IN ('', ?) ORDER BY score DESC LIMIT ?
 """
 
-_HOLDS = "SELECT 1 FROM word WHERE word MATCH ? AND rowid = ?"
+_HAVING = "SELECT rowid FROM word WHERE word MATCH ? LIMIT ?"
+
+_COUNT = "SELECT count(*) FROM word WHERE word MATCH ?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What is remembered of a word."""
+
+    count: int
+    """How many chunks have it."""
+    numbers: frozenset[int] | None
+    """Which ones; None where they are many."""
 
 
 class Keywords:
-    """The keyword file of one bot. Blocks; used by one thread at a time."""
+    """The keyword file of one bot. Blocks; used by one thread at a time.
+
+    What was looked up of a word is remembered until the file is changed: one question asks for it several times,
+    and the next turn of the conversation again.
+    """
 
     def __init__(self, path: Path, language: str) -> None:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -50,7 +72,12 @@ class Keywords:
         self._schema = _SCHEMA.format(tokenizer=f"{stem}unicode61 remove_diacritics 2")
         self._db.executescript(self._schema)
         self._removed = False
-        self._counted: tuple[str, int, dict[str, int]] = ("", -1, {})
+        self._state = (-1, -1)
+        self._words: dict[str, _Word] = {}
+        self._numbers: dict[str, int] = {}
+        self._total = 0
+        self._audiences = False
+        self._remembered = 0
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Add or replace chunks, all or none."""
@@ -85,7 +112,8 @@ class Keywords:
 
     def has_audiences(self) -> bool:
         """Whether some chunk is not for everybody."""
-        return self._db.execute("SELECT 1 FROM chunk WHERE audience <> '' LIMIT 1").fetchone() is not None
+        self._look_again()
+        return self._audiences
 
     def tidy(self) -> None:
         """Take the words of removed chunks out of the file as well, which SQLite does not do at once."""
@@ -95,7 +123,7 @@ class Keywords:
 
     def clear(self) -> None:
         """Forget everything, also on the disk."""
-        self._counted = ("", -1, {})
+        self._forget()
         self._db.executescript("DROP TABLE word; DROP TABLE chunk;")
         self._db.executescript(self._schema)
         self._db.execute("VACUUM")
@@ -106,10 +134,10 @@ class Keywords:
 
         Greater than 0, higher is better, without upper bound.
         """
-        total, counts = self._total(), self._counts(query)
-        known = [word for word, count in counts.items() if count]
+        words = self._asked(query)
+        known = [word for word, told in words.items() if told.count]
         # BM25 gives nothing for what more than half of the chunks have, and reading it takes most of the time.
-        rare = [word for word in known if counts[word] <= total / 2] or known
+        rare = [word for word in known if words[word].count <= self._total / 2] or known
         if not rare:
             return {}
         rows = self._db.execute(_SEARCH, (" OR ".join(map(_quoted, rare)), audience, limit))
@@ -121,37 +149,67 @@ class Keywords:
         A word counts by its rarity in the bot's chunks, most if none of them has it. Unlike BM25 this means the
         same in collections of every size. Of a long question, six such words are enough.
         """
-        total, counts = self._total(), self._counts(query)
-        weights = {word: math.log(1 + (total - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
+        words, total = self._asked(query), self._total
+        weights = {word: math.log(1 + (total - told.count + 0.5) / (told.count + 0.5)) for word, told in words.items()}
         information = min(sum(weights.values()), _ENOUGH * math.log(2 * total + 2))
-        telling = sorted((word for word in weights if counts[word]), key=lambda word: -weights[word])[:_MOST_TELLING]
+        telling = sorted((word for word in weights if words[word].count), key=lambda word: -weights[word])
         held = dict.fromkeys(ids, 0.0)
         if not held or not information:
             return held
-        marks = ",".join("?" * len(held))
-        numbers = dict(self._db.execute(f"SELECT number, id FROM chunk WHERE id IN ({marks})", tuple(held)))
-        within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join('?' * len(numbers))})"
-        for word in telling if numbers else ():
-            for (number,) in self._db.execute(within, (_quoted(word), *numbers)):
+        numbers = self._numbered(held)
+        for word in telling[:_MOST_TELLING]:
+            for number in self._among(numbers, word, words[word]):
                 held[numbers[number]] += weights[word]
         return {id_: min(1.0, weight / information) for id_, weight in held.items()}
 
     def close(self) -> None:
         self._db.close()
 
-    def _total(self) -> int:
-        """How many chunks there are."""
-        return cast("int", self._db.execute("SELECT count(*) FROM chunk").fetchone()[0])
+    def _asked(self, query: str) -> dict[str, _Word]:
+        """What is known of each word of `query`; `_total` is up to date from then on."""
+        self._look_again()
+        words = dict.fromkeys(_WORD.findall(query.casefold())[:_LONGEST_QUERY])
+        return {word: self._words.get(word) or self._look_up(word) for word in words}
 
-    def _counts(self, query: str) -> dict[str, int]:
-        """For each word of `query`, how many chunks have it. Remembered for the next call with the same query."""
-        asked, changes = self._counted[:2]
-        if asked != query or changes != self._db.total_changes:
-            words = dict.fromkeys(_WORD.findall(query.casefold())[:_LONGEST_QUERY])
-            count = "SELECT count(*) FROM word WHERE word MATCH ?"
-            counts = {word: self._db.execute(count, (_quoted(word),)).fetchone()[0] for word in words}
-            self._counted = query, self._db.total_changes, counts
-        return self._counted[2]
+    def _look_again(self) -> None:
+        """Forget what was remembered if the file has changed since, or if it is too much."""
+        # Both: the first tells of changes by this connection, the second by others.
+        state = (self._db.total_changes, self._db.execute("PRAGMA data_version").fetchone()[0])
+        if state != self._state or self._remembered > _REMEMBERED:
+            self._forget()
+            self._state = state
+            self._total = self._db.execute("SELECT count(*) FROM chunk").fetchone()[0]
+            others = self._db.execute("SELECT 1 FROM chunk WHERE audience <> '' LIMIT 1").fetchone()
+            self._audiences = others is not None
+
+    def _look_up(self, word: str) -> _Word:
+        numbers = frozenset(row[0] for row in self._db.execute(_HAVING, (_quoted(word), _LISTED + 1)))
+        if len(numbers) <= _LISTED:
+            told = _Word(len(numbers), numbers)
+        else:
+            told = _Word(self._db.execute(_COUNT, (_quoted(word),)).fetchone()[0], None)
+        self._words[word] = told
+        self._remembered += 1 + len(told.numbers or ())
+        return told
+
+    def _numbered(self, ids: Collection[str]) -> dict[int, str]:
+        """Those of the chunks `ids` that there are, by number."""
+        unknown = [id_ for id_ in ids if id_ not in self._numbers]
+        if unknown:
+            marks = ",".join("?" * len(unknown))
+            self._numbers.update(self._db.execute(f"SELECT id, number FROM chunk WHERE id IN ({marks})", unknown))
+            self._remembered += len(unknown)
+        return {self._numbers[id_]: id_ for id_ in ids if id_ in self._numbers}
+
+    def _among(self, numbers: Collection[int], word: str, told: _Word) -> Iterable[int]:
+        """Those of the chunks `numbers` that have `word`."""
+        if told.numbers is not None:
+            return told.numbers.intersection(numbers)
+        within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join('?' * len(numbers))})"
+        return (row[0] for row in self._db.execute(within, (_quoted(word), *numbers)))
+
+    def _forget(self) -> None:
+        self._state, self._words, self._numbers, self._remembered = (-1, -1), {}, {}, 0
 
     def _remove(self, cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
         for id_ in ids:

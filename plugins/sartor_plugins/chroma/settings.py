@@ -21,6 +21,10 @@ class ChromaSettings(PluginSettings):
     open_tenants: int = Field(default=32, ge=1)
     """How many tenants' folders are kept open. The one that was used least recently is closed for the next."""
 
+    memory: int = Field(default=64, ge=0)
+    """Megabytes of memory for vectors, of all tenants together: those of bots with up to 300 chunks are held there
+    and searched exactly, which is faster. 0: none are."""
+
     @model_validator(mode="after")
     def _something_counts(self) -> ChromaSettings:
         if self.keywords + self.vectors <= 0:

@@ -118,11 +118,14 @@ class _Cursor:
         self._piece = b""
         self._at = 0
 
+    def check(self, count: int) -> None:
+        if count > len(self._piece) - self._at + self._left:
+            raise _Malformed("it ends in the middle of its header")
+
     def take(self, count: int) -> bytes:
         end = self._at + count
         if end > len(self._piece):
-            if count > len(self._piece) - self._at + self._left:
-                raise _Malformed("it ends in the middle of its header")
+            self.check(count)
             more = self._file.read(max(_CHUNK, count))
             self._left -= len(more)
             self._piece = self._piece[self._at :] + more
@@ -134,10 +137,29 @@ class _Cursor:
         return taken
 
     def skip(self, count: int) -> None:
+        self.check(count)
         while count > 0:
             step = min(count, _CHUNK)
             self.take(step)
             count -= step
+
+    def skip_texts(self, count: int) -> None:
+        """Pass over so many texts: a vocabulary has hundreds of thousands, so this is one tight loop."""
+        length_at = struct.Struct("<Q").unpack_from
+        piece, at, end = self._piece, self._at, len(self._piece)
+        for _ in range(count):
+            if at + 8 > end:
+                self._at = at
+                self.take(8)
+                self._at -= 8
+                piece, at, end = self._piece, self._at, len(self._piece)
+            (length,) = length_at(piece, at)
+            at += 8 + length
+            if at > end:
+                self._at = end
+                self.skip(at - end)
+                piece, at, end = self._piece, self._at, len(self._piece)
+        self._at = at
 
     def number(self, form: str) -> int:
         (value,) = struct.unpack(f"<{form}", self.take(struct.calcsize(form)))
@@ -197,8 +219,7 @@ def _value(cursor: _Cursor, kind: int) -> Scalar | None:
         if inner in _SCALARS:
             cursor.skip(count * struct.calcsize(f"<{_SCALARS[inner]}"))
         elif inner == _STRING:
-            for _ in range(count):
-                cursor.skip(cursor.count())
+            cursor.skip_texts(count)
         else:
             raise _Malformed(f"a list holds values of type {inner}")
         return None

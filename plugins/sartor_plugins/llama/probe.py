@@ -1,7 +1,7 @@
 """Tries a model file in a child process before llama.cpp opens it in this one, which a malformed file could end.
 
-What a file's pinned hash says is known needs no trial. A file that has passed is not tried again until it, or
-llama-cpp-python, is another: that is remembered beside the file.
+A file with a pinned hash needs no trial: `sartor model pin` and `pull` made one before. A file that has passed is not
+tried again until it, or llama-cpp-python, is another: that is remembered beside the file.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sartor.modelfile import Notes, size_of
 
 from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import trial
-from sartor_plugins.llama.settings import FileSettings
+from sartor_plugins.llama.settings import AdapterSettings, FileSettings
 
-__all__ = ["needs_probe", "probe", "try_out"]
+__all__ = ["ensure_loads", "needs_probe", "probe", "probe_adapter", "try_out"]
 
 _LIBRARY = "llama-cpp-python"
 _WHOLE = 2 << 30
-"""Up to this size, the weights are checked and a token is decoded; larger files are only loaded."""
+"""Up to this size, a token is computed, which uses all weights; larger files are only loaded."""
 _MEMORY = 2 << 30
 _SECONDS = 60.0
 _RATE = 50e6
@@ -37,32 +37,46 @@ _LOADER = "llama_model_load_from_file_impl"
 def needs_probe(path: Path, settings: FileSettings) -> bool:
     """Whether a trial would tell anything new about a file that `sartor_plugins.llama.gguf.check` has passed.
 
-    A file with a pinned hash is the one that was meant, and the built-in model is a part of this package.
+    A file with a pinned hash was tried when it was pinned, and the built-in model is a part of this package.
     """
     return settings.probe and settings.sha256 is None and path.resolve() != MODEL.resolve()
 
 
 def probe(path: Path, settings: FileSettings) -> None:
     """Make sure that llama.cpp can load `path` without ending the process. Raises `ModelError` when it cannot."""
-    if not needs_probe(path, settings):
-        return
+    if needs_probe(path, settings):
+        ensure_loads(path)
+
+
+def probe_adapter(path: Path, adapter: AdapterSettings, model: Path, settings: FileSettings) -> None:
+    """Like `probe` for a LoRA adapter at `path`, made for the model at `model` with its `settings`."""
+    if settings.probe and adapter.sha256 is None:
+        ensure_loads(path, model)
+
+
+def ensure_loads(path: Path, model: Path | None = None) -> None:
+    """Try the file out, unless it has passed already; an adapter with its `model`. Raises `ModelError`."""
     notes = Notes(path)
-    library = version(_LIBRARY)
-    if notes.read().get("loads") == library:
+    passed = version(_LIBRARY)
+    if model is not None:
+        status = model.stat()
+        passed = f"{passed} with {model} of {status.st_size} bytes, {status.st_mtime_ns}"
+    if notes.read().get("loads") == passed:
         return
-    try_out(path)
-    notes.add(loads=library)
+    try_out(path, model)
+    notes.add(loads=passed)
 
 
-def try_out(path: Path, *, seconds: float | None = None, memory: int = _MEMORY) -> None:
-    """Load the file in a child process, whatever is known of it. Raises `ModelError`.
+def try_out(path: Path, model: Path | None = None, *, seconds: float | None = None, memory: int = _MEMORY) -> None:
+    """Load the file in a child process, whatever is known of it; an adapter with its `model`. Raises `ModelError`.
 
-    `seconds` is the time that the child is given, `memory` the bytes that it may take beside the file itself.
+    `seconds` is the time that the child is given, `memory` the bytes that it may take beside the files themselves.
     """
-    size = size_of(path)
+    size = size_of(path) + (size_of(model) if model is not None else 0)
     seconds = seconds or _SECONDS + size / _RATE
     program = os.fsdecode(get_executable() or sys.executable)
-    command = [program, "-P", trial.__file__, str(path), str(memory + size), "whole" if size <= _WHOLE else "load"]
+    files = [str(path), "whole" if size <= _WHOLE else "load"] if model is None else [str(model), "load", str(path)]
+    command = [program, "-P", trial.__file__, str(memory + size), *files]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False, env=_environment()
@@ -71,7 +85,7 @@ def try_out(path: Path, *, seconds: float | None = None, memory: int = _MEMORY) 
         raise _refused(
             path,
             f"llama.cpp did not come to an end with it within {seconds:.0f} seconds, in a trial",
-            "Download it again; if the disk is just slow, set `probe: false`, or pin its hash: sartor model pin",
+            "Download it again; if the disk is just slow, set `probe: false`.",
         ) from error
     except OSError as error:
         raise _refused(
@@ -110,7 +124,7 @@ def _failure(path: Path, code: int, log: str) -> ModelError:
 
 def _told(log: str) -> str:
     """The lines of a log that say why, without the names of functions and folders."""
-    lines = [line.strip() for line in log.splitlines() if line.strip() and _LOADER not in line]
+    lines = [line.strip(" .") for line in log.splitlines() if line.strip(" .") and _LOADER not in line]
     causes = [line for line in lines if re.search(r"error|fail|assert|invalid|terminate|what\(\)|abort", line, re.I)]
     shown = "; ".join(dict.fromkeys((causes or lines[-1:])[:2]))
     shown = re.sub(r"\S*/([\w.-]+:\d+:)", r"\1", shown.replace("llama_model_load: error loading model: ", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -12,8 +13,9 @@ from sartor.values import JSONValue
 
 from sartor_plugins.llama.vocabulary import Piece
 
-__all__ = ["Called", "Line", "Veil", "merged_system", "plain_tools", "told_tools"]
+__all__ = ["Called", "Line", "Veil", "calls_apart", "merged_system", "plain_tools", "short_id", "told_tools"]
 
+_SHORT = re.compile(r"[A-Za-z0-9]{9}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]*")
 
 
@@ -92,6 +94,32 @@ class Veil:
         pieces.append(Piece(rendered[at:], trusted=True))
         mangled = any(self._nonce[:9] in piece.text.lower() for piece in pieces if piece.trusted)
         return None if mangled or not self._must <= seen else pieces
+
+
+def short_id(id: str) -> str:
+    """`id` as nine letters, which Mistral's templates insist on; the same one for the call and its result."""
+    return id if _SHORT.fullmatch(id) else hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:9]
+
+
+def calls_apart(lines: Sequence[Line]) -> list[Line]:
+    """For templates that show one call a message, and no text beside it: each call in a message of its own, followed
+    by its result."""
+    results = {line.call: line for line in lines if line.role == "tool"}
+    moved: set[str] = set()
+    out: list[Line] = []
+    for line in lines:
+        if not line.calls:
+            if line.role != "tool" or line.call not in moved:
+                out.append(line)
+            continue
+        if line.text.strip():
+            out.append(replace(line, calls=()))
+        for call in line.calls:
+            out.append(replace(line, text="", calls=(call,)))
+            if call.id in results and call.id not in moved:
+                out.append(results[call.id])
+                moved.add(call.id)
+    return out
 
 
 def merged_system(lines: Sequence[Line]) -> list[Line]:

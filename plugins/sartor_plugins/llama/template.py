@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from typing import NoReturn
 
-import jinja2
 from jinja2 import meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from sartor.errors import ModelError
 from sartor.values import JSONValue
 
-from sartor_plugins.llama.prompt import Called, Line, Veil, merged_system, plain_tools, told_tools
+from sartor_plugins.llama.prompt import (
+    Called,
+    Line,
+    Veil,
+    calls_apart,
+    merged_system,
+    plain_tools,
+    short_id,
+    told_tools,
+)
+from sartor_plugins.llama.templating import Sandbox, TemplateExhausted, TemplateRefused
 from sartor_plugins.llama.vocabulary import Piece
 
 __all__ = ["CHATML", "ChatTemplate"]
@@ -23,16 +30,20 @@ CHATML = (
 )
 """For models without a template whose vocabulary has its control tokens."""
 
-_LIMIT = 200_000
+
+class _Mine(threading.local):
+    """What the rendering of this thread hides."""
+
+    veil: Veil | None = None
 
 
 class ChatTemplate:
     """Renders messages. Text of a message can never become part of the template's own text.
 
-    Many templates refuse something: a system message, two messages of one role in a row, tool messages. What
-    such a template raises on, or silently leaves out, is tried again in plainer forms: the system message
-    before the first user's, then calls and results as text, neighbours of one role joined. Tools that a template
-    does not show are described in the system message.
+    Many templates refuse something: a system message, two messages of one role in a row, several calls, tool
+    messages. What such a template raises on, or silently leaves out, is tried again in plainer forms: the system
+    message before the first user's; each call in a message of its own; then calls and results as text, neighbours of
+    one role joined. Tools that a template does not show are described in the system message.
     """
 
     def __init__(self, source: str, *, start: str, end: str, spell: Callable[[Called], str], example: str) -> None:
@@ -42,20 +53,15 @@ class ChatTemplate:
         Raises `ModelError` when the template is broken.
         """
         self._start, self._end, self._spell, self._example = start, end, spell, example
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = self._to_json
-        self._veil = Veil()
-        if len(source) > _LIMIT:
-            raise ModelError("the model's chat template is too long", remedy="Set `template` to a file of your own.")
+        self._mine = _Mine()
+        self._sandbox = Sandbox(self._to_json)
         try:
-            self._knows_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
+            self._template = self._sandbox.read(source)
+        except TemplateRefused as error:
             raise ModelError(
                 f"the model's chat template is broken: {error}", remedy="Set `template` to a file of your own."
             ) from error
+        self._knows_tools = "tools" in meta.find_undeclared_variables(self._sandbox.parse(source))
 
     def render(self, lines: Sequence[Line], tools: Sequence[JSONValue] = ()) -> list[Piece]:
         """The prompt up to where the assistant's reply begins. Raises `ModelError` when no form of it renders."""
@@ -63,6 +69,9 @@ class ChatTemplate:
         for variant, given in self._variants(lines, tools):
             try:
                 pieces = self._render(variant, given)
+            except TemplateExhausted as error:
+                problem = error
+                break
             except Exception as error:
                 problem = error
                 continue
@@ -80,6 +89,8 @@ class ChatTemplate:
         if self._knows_tools or not tools:
             yield lines, tools
             yield merged_system(lines), tools
+            if any(line.calls for line in lines):
+                yield calls_apart(lines), tools
         if tools:
             lines = told_tools(lines, tools, self._example)
             yield lines, ()
@@ -88,21 +99,20 @@ class ChatTemplate:
         yield plain_tools(merged_system(lines), self._spell), ()
 
     def _render(self, lines: Sequence[Line], tools: Sequence[JSONValue]) -> list[Piece] | None:
-        veil = self._veil = Veil()
-        rendered = self._template.render(
-            messages=[_message(line, veil) for line in lines],
-            tools=[_tool(tool, veil) for tool in tools] or None,
-            add_generation_prompt=True,
-            enable_thinking=False,
-            bos_token=self._start,
-            eos_token=self._end,
-            raise_exception=_refuse,
-            strftime_now=lambda form: datetime.now().astimezone().strftime(form),
-        )
-        return veil.split(rendered)
+        veil = self._mine.veil = Veil()
+        values = {
+            "messages": [_message(line, veil) for line in lines],
+            "tools": [_tool(tool, veil) for tool in tools] or None,
+            "add_generation_prompt": True,
+            "enable_thinking": False,
+            "bos_token": self._start,
+            "eos_token": self._end,
+        }
+        return veil.split(self._sandbox.render(self._template, values))
 
-    def _to_json(self, value: object, indent: int | None = None, **_options: object) -> str:
-        return self._veil.to_json(value, indent)
+    def _to_json(self, value: object, indent: int | None) -> str:
+        assert self._mine.veil is not None
+        return self._mine.veil.to_json(value, indent)
 
 
 def _message(line: Line, veil: Veil) -> dict[str, object]:
@@ -110,7 +120,7 @@ def _message(line: Line, veil: Veil) -> dict[str, object]:
     if line.calls:
         told["tool_calls"] = [
             {
-                "id": veil.hide_all(call.id),
+                "id": short_id(call.id),
                 "type": "function",
                 "function": {
                     "name": veil.hide(call.name, must=True),
@@ -120,7 +130,7 @@ def _message(line: Line, veil: Veil) -> dict[str, object]:
             for call in line.calls
         ]
     if line.role == "tool":
-        told |= {"tool_call_id": veil.hide_all(line.call), "name": veil.hide(line.tool)}
+        told |= {"tool_call_id": short_id(line.call), "name": veil.hide(line.tool)}
     return told
 
 
@@ -132,7 +142,3 @@ def _tool(tool: JSONValue, veil: Veil) -> JSONValue:
         if isinstance(function, dict) and isinstance(told, dict):
             function["name"] = veil.hide(str(told.get("name", "")), must=True)
     return hidden
-
-
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import sys
 from typing import Any
 
@@ -17,8 +18,8 @@ REFUSED = 3
 MISSING = 4
 
 
-def main(path: str, memory: int, whole: bool) -> int:
-    """Load the file at `path`; with `whole`, check its weights and decode one token, too.
+def main(memory: int, path: str, whole: bool, adapter: str = "") -> int:
+    """Load the file at `path`, and the `adapter` for it; with `whole`, compute what follows one token, too.
 
     `memory` is the limit on what the process may take beside the file itself, in bytes.
     """
@@ -33,9 +34,8 @@ def main(path: str, memory: int, whole: bool) -> int:
     parameters = lib.llama_model_default_params()
     parameters.n_gpu_layers = 0
     parameters.use_extra_bufts = False  # no second copy of the weights in another layout
-    parameters.check_tensors = whole
     model = lib.llama_model_load_from_file(path.encode(), parameters)
-    if not model:
+    if not model or (adapter and not lib.llama_adapter_lora_init(model, adapter.encode())):
         return REFUSED
     return _decode(lib, model) if whole else 0
 
@@ -67,8 +67,13 @@ def _decode(lib: Any, model: Any) -> int:
     if code:
         print(f"error: the first token cannot be computed (code {code})", file=sys.stderr)
         return REFUSED
+    logits = lib.llama_get_logits_ith(context, -1)
+    width = lib.llama_vocab_n_tokens(vocabulary) if logits else 0
+    if not all(map(math.isfinite, logits[:width] if logits else ())):
+        print("error: its weights are damaged: what follows the first token is not a number", file=sys.stderr)
+        return REFUSED
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "whole"))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3] == "whole", *sys.argv[4:]))

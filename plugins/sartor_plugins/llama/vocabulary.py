@@ -14,6 +14,10 @@ from sartor_plugins.llama.native import lib
 __all__ = ["Piece", "Vocabulary"]
 
 
+_WORD = re.compile(r"[A-Za-z0-9_.-]*")
+"""Control tokens with such a spelling do not count in templates, which show plain words of others as their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A stretch of a prompt. Only in a `trusted` one (the template's own text) do control tokens count."""
@@ -39,7 +43,8 @@ class Vocabulary:
         self.ends: tuple[int, ...] = tuple(ends)
         """Tokens that end a reply."""
         spellings = sorted(filter(None, self.special), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, spellings))) if spellings else None
+        self._pattern = _any_of(spellings)
+        self._marks = _any_of([text for text in spellings if not _WORD.fullmatch(text)])
         self._structural: set[int] = set()
         self._pads_space = self._tokenize("a") != self._tokenize("\na")[len(self._tokenize("\n")) :]
 
@@ -132,11 +137,11 @@ class Vocabulary:
 
     def _parts(self, pieces: Iterable[Piece]) -> Iterator[str | int]:
         for piece in pieces:
-            if not piece.trusted or self._pattern is None:
+            if not piece.trusted or self._marks is None:
                 yield piece.text
                 continue
             at = 0
-            for match in self._pattern.finditer(piece.text):
+            for match in self._marks.finditer(piece.text):
                 yield piece.text[at : match.start()]
                 yield self.special[match.group()]
                 at = match.end()
@@ -184,3 +189,7 @@ class Vocabulary:
         if count < 0:
             raise ModelError("the model's tokenizer failed on a text", remedy="Use another model file.")
         return list(buffer[:count])
+
+
+def _any_of(texts: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(re.escape, texts))) if texts else None

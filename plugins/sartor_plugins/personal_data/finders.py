@@ -73,6 +73,7 @@ _ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("62", "62", frozenset({16, 17, 18, 19})),  # UnionPay
     ("9792", "9792", frozenset({16})),  # Troy
 )
+_LEAST_DIGITS = 14
 _MOST_DIGITS = 19
 _DIGITS = re.compile(r"[0-9]+")
 _BETWEEN_GROUPS = re.compile(r"[ .\-]{1,3}")
@@ -81,9 +82,11 @@ _LETTER = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def _is_card(digits: str) -> bool:
-    return any(
-        len(digits) in lengths and first <= digits[: len(first)] <= last for first, last, lengths in _ISSUERS
-    ) and luhn.is_valid(digits)
+    return (
+        len(digits) >= _LEAST_DIGITS
+        and any(len(digits) in lengths and first <= digits[: len(first)] <= last for first, last, lengths in _ISSUERS)
+        and luhn.is_valid(digits)
+    )
 
 
 def _joined(text: str, place: int, step: int, marks: str) -> bool:
@@ -103,6 +106,8 @@ def _is_fraction(text: str, groups: list[tuple[int, int]], number: int) -> bool:
 def _cards(text: str) -> Iterator[Span]:
     """Whole groups of digits only, so that no part of a longer number is taken for a card."""
     groups = [match.span() for match in _DIGITS.finditer(text)]
+    if sum(end - begin for begin, end in groups) < _LEAST_DIGITS:
+        return
     first = 0
     while first < len(groups):
         found = _card_from(text, groups, first)
@@ -152,6 +157,8 @@ def _iban_length(country: str) -> int:
 
 
 def _ibans(text: str) -> Iterator[Span]:
+    if not _DIGITS.search(text):
+        return
     upper = text.translate(_UPPER)
     free = 0
     for head in _IBAN_HEAD.finditer(upper):

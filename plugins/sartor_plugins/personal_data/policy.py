@@ -13,7 +13,7 @@ from sartor.values import BotInfo, Passage, ToolCall, ToolResult, Turn
 from sartor_plugins.personal_data.finders import LONGEST, Data, Found, compact, find
 from sartor_plugins.personal_data.fold import hides
 from sartor_plugins.personal_data.requests import Requests
-from sartor_plugins.personal_data.settings import PersonalDataSettings
+from sartor_plugins.personal_data.settings import Directions, PersonalDataSettings
 
 __all__ = ["PersonalData"]
 
@@ -60,12 +60,13 @@ class PersonalData(Policy):
 
     def __init__(self, settings: PersonalDataSettings, bot: BotInfo) -> None:
         self._settings = settings
+        self._guards = {direction: settings.guarded(direction) for direction in Directions.model_fields}
         self._requests = Requests(value for value in bot.values.values() if isinstance(value, str))
         self._addresses = tuple(item.casefold() for item in settings.allow if "@" in item)
         self._numbers = frozenset(compact(item) for item in settings.allow if "@" not in item)
         # Of each turn under way, what its reply may repeat. Bounded: a turn that is pushed out may repeat less.
         self._known: OrderedDict[str, set[str]] = OrderedDict()
-        if not settings.guarded("output"):
+        if not self._guards["output"]:
             self.window = 0
 
     async def input(self, turn: Turn, text: str) -> Verdict:
@@ -77,7 +78,7 @@ class PersonalData(Policy):
         verdict = self._judge(turn, self._guarded(passage.text, "passages"), "passages", _REFUSAL)
         if self._settings.from_passages and verdict.kind is not Kind.BLOCK:
             known = self._known_in(turn)
-            shown = find(passage.text, frozenset(Data) - self._settings.guarded("passages"))
+            shown = find(passage.text, frozenset(Data) - self._guards["passages"])
             known.update(found.value for found in shown[: max(0, _MOST_VALUES - len(known))])
         return verdict
 
@@ -85,7 +86,7 @@ class PersonalData(Policy):
         return self._judge(turn, self._guarded(result.text, "tools"), "tools", _REFUSAL)
 
     async def output(self, turn: Turn, draft: Draft) -> Verdict:
-        if not self._settings.guarded("output"):
+        if not self._guards["output"]:
             return ALLOW
         known = self._known_in(turn)
         if draft.final:
@@ -101,7 +102,7 @@ class PersonalData(Policy):
 
     def _guarded(self, text: str, direction: str) -> list[Found]:
         """What stands in `text` that may not simply pass in `direction`."""
-        return [found for found in find(text, self._settings.guarded(direction)) if not self._allowed(found)]
+        return [found for found in find(text, self._guards[direction]) if not self._allowed(found)]
 
     def _allowed(self, found: Found) -> bool:
         if found.kind is Data.EMAILS:

@@ -65,6 +65,8 @@ class Phrases:
             for phrase in given:
                 if wanted := words(phrase):
                     index.setdefault(wanted[0], []).append(wanted)
+        first = (word for word in (*self._by_start, *self._exceptions) if word.endswith("*"))
+        self._starred = sorted({len(word) - 1 for word in first if len(word) > 2})
 
     def among(self, found: Sequence[str]) -> bool:
         """Whether a phrase stands in `found`, the words of a text."""
@@ -75,7 +77,7 @@ class Phrases:
 
     def _begins(self, index: dict[str, list[Sequence[str]]], found: Sequence[str], start: int) -> bool:
         word = found[start]
-        keys = [word, *(f"{word[:length]}*" for length in range(2, len(word) + 1))] if index else []
+        keys = [word, *(f"{word[:length]}*" for length in self._starred if length <= len(word))] if index else []
         return any(
             len(wanted) <= len(found) - start
             and all(_same(one, other) for one, other in zip(wanted, found[start : start + len(wanted)], strict=True))

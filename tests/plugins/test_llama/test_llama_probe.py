@@ -10,14 +10,15 @@ import struct
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 from sartor.errors import ModelError
 from sartor.modelfile import Notes, digest, parts
 from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import probe as module
 from sartor_plugins.llama.header import FILE_TYPES, TENSOR_TYPES, read_header
-from sartor_plugins.llama.probe import needs_probe, probe, try_out
-from sartor_plugins.llama.settings import LlamaSettings
+from sartor_plugins.llama.probe import needs_probe, probe, probe_adapter, try_out
+from sartor_plugins.llama.settings import AdapterSettings, LlamaSettings
 
 REMEDY = "Download or convert it again"
 
@@ -93,17 +94,50 @@ def test_mutants_pass_or_are_refused_and_nothing_else_happens(model):
             assert error.where == str(model) and error.remedy
 
 
-def test_a_file_of_another_kind(tmp_path):
-    path = tmp_path / "adapter.gguf"
+def write_adapter(path: Path, width: int) -> Path:
+    """A LoRA adapter for models of this width."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4.0)
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", np.ones((4, width), np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", np.ones((width, 4), np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return path
+
+
+def test_a_file_of_another_kind(tmp_path):
+    path = write_adapter(tmp_path / "adapter.gguf", 64)
     with pytest.raises(ModelError, match=r"llama\.cpp cannot load the model: "):
         try_out(path)
+
+
+def test_an_adapter_is_tried_with_its_model(tmp_path, model):
+    good, bad = write_adapter(tmp_path / "good.gguf", 64), write_adapter(tmp_path / "bad.gguf", 32)
+    try_out(good, model)
+    for path in (bad, model):
+        with pytest.raises(ModelError, match=r"llama\.cpp cannot load") as caught:
+            try_out(path, model)
+        assert caught.value.where == str(path)
+
+
+def test_an_adapter_that_has_passed_is_not_tried_again_until_its_model_changes(tmp_path, model, python):
+    runs = python("exit 0")
+    path = write_adapter(tmp_path / "adapter.gguf", 64)
+    adapter = AdapterSettings(path=str(path))
+    for _ in range(2):
+        probe_adapter(path, adapter, model, settings(model))
+    assert runs.read_text().count("started") == 1
+    os.utime(model, ns=(1, 1))
+    probe_adapter(path, adapter, model, settings(model))
+    assert runs.read_text().count("started") == 2
+    os.utime(model, ns=(2, 2))
+    probe_adapter(path, adapter, model, settings(model, probe=False))
+    probe_adapter(path, AdapterSettings(path=str(path), sha256="0" * 64), model, settings(model))
+    assert runs.read_text().count("started") == 2
 
 
 def test_weights_that_are_no_numbers(model):
@@ -111,7 +145,7 @@ def test_weights_that_are_no_numbers(model):
     data = bytearray(model.read_bytes())
     data[-4096:] = b"\xff" * 4096
     model.write_bytes(data)
-    with pytest.raises(ModelError, match="invalid data"):
+    with pytest.raises(ModelError, match="its weights are damaged: what follows the first token is not a number"):
         try_out(model)
 
 

@@ -43,7 +43,8 @@ def command(project: Path | None) -> None:
     from sartor.project import Project
 
     inventory = Inventory(Project(find_project(project)))
-    items = [*inventory.named(), *inventory.loose()]
+    with console.status("[dim]looking…[/]"):
+        items = [*inventory.named(), *inventory.loose()]
     stacked, short = console.width < _WIDE, console.width < _NARROW
     table = Table(box=None, pad_edge=False, header_style="dim")
     kept = [at for at, heading in enumerate(_HEADINGS) if not (short and heading in _SPARED)]
@@ -71,7 +72,7 @@ def _row(inventory: Inventory, item: Item) -> list[Text]:
     from sartor.errors import SartorError
     from sartor.modelfile import size_of
 
-    speaks = item.key == ("models", inventory.project.spec.model)
+    speaks = item.key == ("models", inventory.project.spec.model) and not (item.file and item.file.name)
     name = Text.assemble((item.name, "bold cyan" if speaks else "cyan"), (" ●" if speaks else "", "green"))
     if not item.key:
         name = Text("not used", "dim")

@@ -22,7 +22,8 @@ __all__ = ["command"]
 def command(names: tuple[str, ...], force: bool, project: Path | None) -> None:
     """Write the SHA-256 of the models NAMES, or of all that are not pinned, into sartor.yaml.
 
-    From then on, any other file is refused. Comments and layout of sartor.yaml stay as they are.
+    From then on, any other file is refused. A file is pinned only if it loads, which is tried in another process.
+    Comments and layout of sartor.yaml stay as they are.
     """
     from sartor.cli.model.verify import chosen
     from sartor.inventory import Inventory
@@ -39,7 +40,7 @@ def command(names: tuple[str, ...], force: bool, project: Path | None) -> None:
 def _pin(inventory: Inventory, item: Item, *, force: bool) -> None:
     from rich.markup import escape
 
-    from sartor.cli.model.show import hashed
+    from sartor.cli.model.show import hashed, tried
     from sartor.cli.render import console
     from sartor.errors import UsageError
     from sartor.yamledit import change_file
@@ -58,6 +59,7 @@ def _pin(inventory: Inventory, item: Item, *, force: bool) -> None:
             remedy=f"The file now has {found}. Put the right file back, or pin this one with --force.",
         )
     if pinned != found:
+        tried(item.file)
         change_file(inventory.project.file.path, {(*item.key, *item.file.pin): found})
     told = "was pinned" if pinned == found else "pinned"
     console.print(f"[green]✓[/] [cyan]{escape(item.name)}[/]  {told}  [dim]{found}[/]", soft_wrap=True)

@@ -35,7 +35,7 @@ def command(model: str, name: str | None, revision: str | None, project: Path | 
     stopped. HF_ENDPOINT and HF_TOKEN are respected.
     """
     from sartor import hub
-    from sartor.cli.model.show import described
+    from sartor.cli.model.show import described, tried
     from sartor.cli.render import console
     from sartor.inventory import Inventory
     from sartor.project import Project
@@ -43,14 +43,17 @@ def command(model: str, name: str | None, revision: str | None, project: Path | 
     inventory = Inventory(Project(find_project(project)))
     if name is not None:
         _check_free(inventory, name)
+    inventory.look(inventory.folder)  # is the plugin there that will read the file?
     wanted, _, selector = model.partition(":")
     with console.status(f"[dim]looking at {wanted}…[/]"):
         repository = hub.look(wanted, revision)
     offer = hub.choose(repository, selector)
     path, sha256 = _bring(inventory, repository, offer)
-    facts = inventory.look(path).look()
+    file = inventory.look(path)
+    facts = file.look()
     console.print(described(facts, offer.size))
     console.print(f"[dim]sha256 {sha256}[/]", soft_wrap=True)
+    tried(file)
     entry: dict[str, JSONValue] = {"path": inventory.shown(path), "sha256": sha256}
     _tell(inventory, facts, entry, name, repository)
 
@@ -109,8 +112,8 @@ def _there(offer: Offer, targets: Sequence[Path]) -> bool:
 def _download(folder: Path, repository: Repository, offer: Offer) -> Sequence[Path]:
     from rich.markup import escape
 
-    from sartor import hub
     from sartor.cli.model.show import bytes_bar
+    from sartor.hubfiles import download
 
     with bytes_bar() as progress:
         tasks = {
@@ -123,7 +126,7 @@ def _download(folder: Path, repository: Repository, offer: Offer) -> Sequence[Pa
             progress.update(tasks[file.name], completed=done, description=f"[bold]{doing}[/] {escape(file.base)}")
 
         try:
-            return hub.download(repository, offer, folder, watch)
+            return download(repository, offer, folder, watch)
         except KeyboardInterrupt:
             progress.console.print("[yellow]Interrupted.[/] [dim]What has arrived is kept: pull again to go on.[/]")
             raise

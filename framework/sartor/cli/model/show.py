@@ -15,9 +15,9 @@ from sartor.cli.render import console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from sartor.modelfile import ModelFacts
+    from sartor.modelfile import ModelFacts, ModelFile
 
-__all__ = ["bytes_bar", "count", "described", "hashed", "tokens", "yaml_lines"]
+__all__ = ["bytes_bar", "count", "described", "hashed", "tokens", "tried", "yaml_lines"]
 
 
 def count(number: int | None) -> str:
@@ -87,3 +87,10 @@ def yaml_lines(lines: list[str]) -> None:
     for line in lines:
         name, colon, value = line.partition(":")
         console.print(Text.assemble("  ", (name + colon, "cyan"), value), soft_wrap=True)
+
+
+def tried(file: ModelFile) -> None:
+    """Let the plugin load the file away from this process. Raises `ModelError` when it does not load."""
+    if file.trial is not None:
+        with console.status("[dim]trying it out in another process…[/]"):
+            file.trial()

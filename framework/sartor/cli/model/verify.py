@@ -40,7 +40,7 @@ def chosen(inventory: Inventory, names: tuple[str, ...]) -> list[Item]:
 
     items = list(inventory.named())
     for name in names:
-        fitting = [item for item in items if item.name == name]
+        fitting = [item for item in items if item.answers_to(name)]
         if not fitting:
             known = ", ".join(item.name for item in items) or "none"
             raise UsageError(f"there is no model {name!r} in sartor.yaml", remedy=f"It has: {known}.")
@@ -48,7 +48,9 @@ def chosen(inventory: Inventory, names: tuple[str, ...]) -> list[Item]:
             raise fitting[0].fault
         if fitting[0].file is None:
             raise UsageError(f"the model {name!r} is no file: it comes from the plugin {fitting[0].plugin!r}")
-    return [item for item in items if item.file and (item.name in names if names else not item.file.bundled)]
+    if not names:
+        return [item for item in items if item.file and not item.file.bundled]
+    return [item for item in items if any(map(item.answers_to, names))]
 
 
 def _verify(item: Item, shown: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 from sartor.values import JSONValue
 
-from sartor_plugins.llama.prompt import Called
+from sartor_plugins.llama.prompt import Called, short_id
 from sartor_plugins.llama.schema import JSON_SPELLING, Rules, Spelling, literal
 from sartor_plugins.llama.toolcalls.events import Written
 from sartor_plugins.llama.toolcalls.form import Balance, CallFormat, Progress, function_of
@@ -63,7 +62,7 @@ class NamedCalls:
 
     def spell(self, call: Called) -> str:
         arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-        return f"{call.name}{f'{_ID}{_short(call.id)}' if self.ids else ''}{_ARGS}{arguments}"
+        return f"{call.name}{f'{_ID}{short_id(call.id)}' if self.ids else ''}{_ARGS}{arguments}"
 
     def progress(self) -> Progress:
         return _NamedProgress()
@@ -84,11 +83,6 @@ class NamedCalls:
         ]
         call = rules.add(" | ".join(calls))
         return f"{call} ({literal(_OPENING)} {call})*"
-
-
-def _short(id: str) -> str:
-    """Mistral's ids have nine letters."""
-    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:9]
 
 
 MISTRAL_LIST = CallFormat(_OPENING, "", JSONCalls(several=True))
