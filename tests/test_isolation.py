@@ -63,6 +63,25 @@ def tenant(name: str) -> dict[str, str]:
     }
 
 
+KEPT = """
+from sartor import Plugin, hookimpl
+from sartor.testing import ScriptedModel
+
+
+class Keeps(ScriptedModel):
+    forgotten: list[str] = []
+
+    async def forget(self, tenant):
+        self.forgotten.append(tenant)
+
+
+class Kept(Plugin):
+    @hookimpl
+    def sartor_model(self):
+        return Keeps(script=["Hello."] * 9)
+"""
+
+
 @pytest.fixture
 async def bots(make_project):
     files = {"plugins/special.py": SPECIAL, **tenant("acme"), **tenant("globex")}
@@ -88,6 +107,27 @@ async def test_passages_history_tools_policies_and_values_are_each_tenants_own(b
         assert ("of-acme" in told) != ("of-globex" in told)
     assert {options["cache_scope"] for options in bots.model().options[:2]} == {"acme"}
     assert {options["cache_scope"] for options in bots.model().options[2:]} == {"globex"}
+
+
+async def test_the_model_is_told_the_share_of_the_tenants_plan(make_project):
+    files = {
+        **tenant("acme"),
+        **tenant("globex"),
+        "plugins/special.py": SPECIAL,
+        "tenants/acme/tenant.yaml": "plan: gold\n",
+        "plugins/kept.py": KEPT,
+        "sartor.yaml": """
+            model: kept
+            models: {kept: {plugin: kept}}
+            plans: {gold: {share: 4}}
+            """,
+    }
+    async with sartor.open(make_project(files)) as bots:
+        for name in ("acme", "globex"):
+            await bots[f"{name}/support"].reply("Hi", user="u1")
+        assert [options["share"] for options in bots.model().options] == [4.0, 1.0]
+        await bots.erase("acme")
+        assert bots.model().forgotten == ["acme"]
 
 
 async def test_the_same_conversation_of_the_same_user_stays_apart(bots):

@@ -239,3 +239,10 @@ def test_the_state_url(make_project, monkeypatch):
 def test_embeddings_may_be_switched_off(make_project):
     assert Project(make_project({"sartor.yaml": "embeddings: null\n"})).spec.embeddings is None
     assert Project(make_project({"sartor.yaml": ""})).spec.embeddings.plugin == "ngrams"
+
+
+def test_a_plan_is_one_of_those_that_the_operator_has(make_project):
+    assert project(make_project).plan("acme").share == 1
+    told = {"tenants/acme/tenant.yaml": "plan: gold\n"}
+    with pytest.raises(SpecError, match=r"tenant\.yaml:1: plan: there is no entry 'gold' under plans(.|\n)*no plans"):
+        project(make_project, told).bot("acme/shop")

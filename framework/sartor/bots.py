@@ -111,7 +111,8 @@ class Bots(Mapping[str, Bot]):
         return self._knowledge[bot_id]
 
     async def erase(self, tenant: str) -> dict[str, int]:
-        """Forget a tenant: state database and indexes. Its files in `tenants/` stay. Rows removed, by table.
+        """Forget a tenant: state database, indexes, and what models keep of its prompts. Its files in `tenants/`
+        stay. Rows removed, by table.
 
         What keeps the index of one bot from being cleared is raised after everything else is erased.
         """
@@ -127,6 +128,9 @@ class Bots(Mapping[str, Bot]):
                 del self._knowledge[bot_id]
             except SartorError as error:
                 faults.append(error)
+        for model in self._models.values():
+            if forget := getattr(model, "forget", None):
+                await forget(tenant)
         gone = await self.store.tenant(tenant).erase()
         _remove_folder(folder)
         if faults:
@@ -165,6 +169,7 @@ class Bots(Mapping[str, Bot]):
                 tools=_tools(plugins, info),
                 policies=_policies(plugins, info),
                 store=self.store.tenant(info.tenant),
+                share=self.project.plan(info.tenant).share,
             )
         )
 

@@ -77,6 +77,7 @@ async def say(
     choices: Choices | None = None,
     max_tokens: int,
     tenant: str,
+    share: float = 1.0,
 ) -> AsyncGenerator[Said]:
     """What `model` says to `messages`, piece by piece; the last piece has the tool calls and the usage.
 
@@ -85,6 +86,8 @@ async def say(
     options: dict[str, object] = {"max_tokens": max_tokens}
     if getattr(model, "accepts_cache_scope", False):
         options["cache_scope"] = tenant
+    if getattr(model, "accepts_share", False):
+        options["share"] = share
     if choices is not None and getattr(model, "supports_choices", False):
         options["choices"] = choices
     speaker: Runnable[LanguageModelInput, AIMessage] = model

@@ -14,7 +14,7 @@ from pathlib import Path
 from sartor.errors import NamingError, SpecError
 from sartor.layers import Layer, Merged, Source, fill_values, merge
 from sartor.names import check_name, split_bot_id
-from sartor.spec import BotSpec, ProjectSpec, TenantSpec, check
+from sartor.spec import BotSpec, PlanSpec, ProjectSpec, TenantSpec, check
 from sartor.templates import Template, check_values, find_template
 from sartor.values import BotInfo, JSONValue, Origin, Part
 from sartor.yamlfile import KeyPath, YamlFile, read_yaml
@@ -105,6 +105,20 @@ class Project:
             return TenantSpec()
         return check(TenantSpec, merge([Layer(file, Origin.TENANT, file.data)]), str(file.path))
 
+    def plan(self, tenant: str) -> PlanSpec:
+        """The plan of a tenant. Raises `NamingError`, and `SpecError` for one that `sartor.yaml` does not have."""
+        name = self.tenant(tenant).plan
+        if not name:
+            return PlanSpec()
+        if name not in self.spec.plans:
+            file = self._tenant_file(tenant)
+            raise SpecError(
+                f"plan: there is no entry {name!r} under plans in sartor.yaml",
+                where=file.place(("plan",)) if file else None,
+                remedy=f"It has: {', '.join(self.spec.plans)}." if self.spec.plans else "It has no plans.",
+            )
+        return self.spec.plans[name]
+
     def bot(self, bot_id: str) -> EffectiveBot:
         """The effective bot `tenant/bot`. Raises `NamingError`, `SpecError` or `TemplateError`."""
         tenant, bot = split_bot_id(bot_id)
@@ -113,7 +127,7 @@ class Project:
         if not path.is_file():
             raise self._unknown("bot", bot_id, self.bots())
         file = read_yaml(path)
-        self.tenant(tenant)
+        self.plan(tenant)
         template = self._template(file)
         layers = [Layer(template.bot, Origin.OPERATOR, template.bot.data)] if template else []
         layers.append(Layer(self.file, Origin.OPERATOR, _mapping(self.file, "bots"), ("bots",)))

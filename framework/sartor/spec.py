@@ -29,6 +29,7 @@ __all__ = [
     "BotSpec",
     "Grounding",
     "Limits",
+    "PlanSpec",
     "PluginUse",
     "ProjectSpec",
     "Replies",
@@ -178,6 +179,14 @@ class PluginUse(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class PlanSpec(Spec):
+    """What the tenants of a plan may have."""
+
+    share: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Of the model, where several tenants want more than there is: one with ``share: 2`` gets twice as many tokens
+    computed as one with 1."""
+
+
 class ProjectSpec(Spec):
     """`sartor.yaml`."""
 
@@ -195,6 +204,8 @@ class ProjectSpec(Spec):
     """Folder of the search indexes, one folder a tenant."""
     model_folder: str = "models"
     """Folder that `sartor model pull` puts model files into; a relative path counts from the project."""
+    plans: dict[str, PlanSpec] = {}
+    """Plans by name; a `tenant.yaml` names its own with `plan`."""
     bots: Settings = {}
     """The operator's layer over every template: keys of `bot.yaml`."""
 
@@ -204,6 +215,8 @@ class TenantSpec(Spec):
 
     name: str = ""
     """The company's name, for people."""
+    plan: str = ""
+    """One of `plans` in `sartor.yaml`; empty: what a plan without settings gives."""
     bots: Settings = {}
     """The tenant's layer over all of its bots: keys of `bot.yaml`."""
 

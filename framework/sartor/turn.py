@@ -75,6 +75,8 @@ class BotParts:
     tools: Mapping[str, Tool]
     policies: Sequence[Policy]
     store: TenantStore
+    share: float = 1.0
+    """The tenant's, of a model that many want at once."""
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -210,6 +212,7 @@ class TurnPath:
             choices=quotes.choices if quotes else None,
             max_tokens=self.spec.limits.reply_tokens,
             tenant=self.turn.tenant,
+            share=self.parts.share,
         )
         try:
             async for said in stream:

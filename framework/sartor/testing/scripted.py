@@ -45,6 +45,7 @@ class ScriptedModel(BaseChatModel):
     """Seconds before each piece."""
     supports_choices: bool = False
     accepts_cache_scope: bool = True
+    accepts_share: bool = True
     model_config = {"arbitrary_types_allowed": True}  # noqa: RUF012
 
     _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list)

@@ -42,11 +42,12 @@ class LlamaChatModel(BaseChatModel):
 
     Keyword arguments of a call: `choices` (`sartor.values.Choices`), `cache_scope` (who may profit from this
     prompt: the tenant's name), `max_tokens`, `temperature`, `top_p`, `seed`, `response_format` (as in OpenAI's API),
-    `grammar` (GBNF); others are ignored.
+    `grammar` (GBNF), `share` (of the machine, beside other tenants); others are ignored.
     """
 
     supports_choices: ClassVar[bool] = True
     accepts_cache_scope: ClassVar[bool] = True
+    accepts_share: ClassVar[bool] = True
 
     _settings: LlamaSettings = PrivateAttr()
     _engine: Engine[Request, Said] = PrivateAttr()
@@ -211,7 +212,7 @@ class LlamaChatModel(BaseChatModel):
             request,
             outbox,
             tenant=request.scope,
-            weight=settings.weights.get(request.scope, 1.0),
+            weight=request.share,
             adapter=request.adapter,
             seconds=settings.seconds,
         )
@@ -246,6 +247,7 @@ class LlamaChatModel(BaseChatModel):
             max_tokens=max(1, int(_or(told.get("max_tokens"), settings.max_tokens))),
             stop=tuple(filter(None, stop or ())),
             scope=tenant,
+            share=float(_or(told.get("share"), 1.0)),
             adapter=tenant if tenant in settings.adapters else "",
         )
 

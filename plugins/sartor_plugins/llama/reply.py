@@ -50,6 +50,8 @@ class Request:
     stop: tuple[str, ...] = ()
     scope: str = ""
     """The tenant: only its requests may use what this one leaves; empty: none may."""
+    share: float = 1.0
+    """The tenant's share of the machine, beside others."""
     adapter: str = ""
     """The name of a LoRA adapter; empty: none."""
 

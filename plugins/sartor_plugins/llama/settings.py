@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 from sartor.plugin import PluginSettings
@@ -88,8 +88,6 @@ class LlamaSettings(FileSettings):
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
     adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     """LoRA adapters by the name of the tenant that they are for."""
-    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Shares of the machine by tenant, where several want more than there is; 1 for those that are not named."""
 
 
 class EmbeddingsSettings(FileSettings):
