@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["FILTERS", "METHODS", "NODES", "OWN_FILTERS", "TESTS"]
+__all__ = ["COMPARISONS", "FILTERS", "METHODS", "NODES", "OWN_FILTERS", "SHALLOW_FILTERS", "TESTS"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -36,3 +36,7 @@ METHODS: Mapping[type, frozenset[str]] = {
     list: _words("count index copy"),
     tuple: _words("count index"),
 }
+SHALLOW_FILTERS = _words("count d default first last length")
+"""Filters that do not look at what is inside of what they are given."""
+COMPARISONS = _words("eq equalto ge gt in le lt ne == != > >= < <=")
+"""Tests that do."""

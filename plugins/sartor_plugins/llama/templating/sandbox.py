@@ -13,7 +13,7 @@ from jinja2 import pass_context
 from jinja2.runtime import LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .allowed import FILTERS, METHODS, TESTS
+from .allowed import COMPARISONS, FILTERS, METHODS, SHALLOW_FILTERS, TESTS
 from .budget import LONGEST_TEXT, Budget, TemplateRefused
 from .tree import rewritten
 
@@ -49,16 +49,22 @@ class Sandbox(ImmutableSandboxedEnvironment):
             optimized=False,
             cache_size=0,
         )
-        filters: dict[str, Callable[..., Any]] = {name: self._bounded(self.filters[name]) for name in FILTERS}
+        filters: dict[str, Callable[..., Any]] = {
+            name: self._counted(self.filters[name]) if name in SHALLOW_FILTERS else self._bounded(self.filters[name])
+            for name in FILTERS
+        }
         filters |= {"join": self._join, "replace": self._replace, "safe": self._weighed}
         filters["tojson"] = self._bounded(lambda value, indent=None, **_: to_json(value, indent))
         filters[":concat"] = self._concat
         filters[":loop"] = self._loop
         filters[":weigh"] = self._weighed
         filters[":work"] = self._work
+        filters[":slice"] = self._sliced
         self.filters = filters
         known: Mapping[str, Any] = self.tests
-        self.tests = {name: self._tested(known[name]) for name in TESTS}
+        self.tests = {
+            name: self._tested(known[name]) if name in COMPARISONS else self._counted(known[name]) for name in TESTS
+        }
         self.globals = {
             "range": self._range,
             "namespace": self.globals["namespace"],
@@ -159,6 +165,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         return bounded
 
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.budget.spend(1)
+            return function(*args, **kwargs)
+
+        return counted
+
     def _tested(self, test: Callable[..., Any]) -> Callable[..., Any]:
         own = 1 if hasattr(test, "jinja_pass_arg") else 0
 
@@ -175,6 +189,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self.budget.weigh(value)
         else:
             self.budget.spend(1)
+        return value
+
+    def _sliced(self, value: Any) -> Any:
+        """A slice shares what is in it with what it was taken from."""
+        self.budget.spend(1 + (len(value) // 16 if isinstance(value, str) else len(value)))
         return value
 
     def _output(self, value: object) -> str:

@@ -62,9 +62,10 @@ def _counted(node: nodes.Node) -> nodes.Node:
     if isinstance(node, nodes.Concat):
         return _filtered(nodes.List(node.nodes, lineno=node.lineno), ":concat")
     made = isinstance(node, nodes.List | nodes.Dict) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
-    if made or (isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)):
-        assert isinstance(node, nodes.Expr)
+    if isinstance(node, nodes.Expr) and made:
         return _filtered(node, ":weigh")
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        return _filtered(node, ":slice")
     return node
 
 
