@@ -3,16 +3,18 @@
     python -m benchmarks.soak [--minutes 10] [--callers 24]
 
 The model repeats what it reads (`benchmarks/copying_model.py`), so each request brings a marker of its own, 10 to 50
-random words out of 17,576, and its reply must consist of them: a token from another conversation would show. Some
-callers go away in the middle, wait too little, ask what cannot be answered, choose among given texts, want JSON, or
-come back with the same prompt. The memory is small, so that prefixes leave it and return all the time. Ends with exit
-code 1 where a reply was wrong, a request had no end, or the process grew by more than a few MiB after the first fifth.
+random words out of 17,576, and its reply must repeat it: two words that stand together in another's marker would
+show. Some callers go away in the middle, wait too little, ask what cannot be answered, choose among given texts, want
+JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time. Ends
+with exit code 1 where a reply was wrong, a request had no end, or the process grew by more than a few MiB after the
+first fifth.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -50,6 +52,7 @@ class Soak:
         self._words = words
         self._chance = random.Random(seed)
         self._number = 0
+        self._known: set[tuple[str, str]] = set()
         self._markers: list[tuple[str, str]] = []
         self.ends: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -143,17 +146,24 @@ class Soak:
         self._check(said.text, marker)
 
     def _check(self, said: str, marker: str) -> None:
-        own, words = marker.split(), said.split()[1:-1]  # the first may be the end of a word, the last a beginning
-        if own[-1] in words:  # what stands behind the marker, the template's own marks, the model cannot repeat
-            words = words[: words.index(own[-1]) + 1]
-        self.compared += len(words)
-        if foreign := set(words) - set(own):
-            self.wrong.append(f"asked for {marker!r}, got {said!r} with {sorted(foreign)}")
+        own, pairs = _pairs(marker), _pairs(said)
+        self.compared += len(pairs)
+        if foreign := [pair for pair in pairs - own if pair in self._known]:
+            self.wrong.append(f"asked for {marker!r}, got {said!r}, with another's {foreign}")
+        elif len(pairs) > 8 and len(pairs & own) < len(pairs) / 3:
+            self.wrong.append(f"asked for {marker!r}, got {said!r}, which is not it")
 
     def _marker(self) -> tuple[str, str]:
         self._number += 1
-        length = self._chance.randrange(40, 220)
-        return self._words.text(length, self._number), f"tenant{self._chance.randrange(_TENANTS)}"
+        marker = self._words.text(self._chance.randrange(40, 220), self._number)
+        self._known |= _pairs(marker)
+        return marker, f"tenant{self._chance.randrange(_TENANTS)}"
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    """The neighbouring words of a text."""
+    words = text.split()
+    return set(itertools.pairwise(words))
 
 
 def _asked(marker: str) -> list[BaseMessage]:
@@ -200,7 +210,7 @@ def report(console: Console, soak: Soak, samples: list[tuple[float, float, int, 
     for end, count in soak.ends.most_common():
         ends.add_row(end, f"{count:,}")
     ends.add_row("with a reused prompt", f"{soak.reused:,}", style="dim")
-    ends.add_row("words compared", f"{soak.compared:,}", style="dim")
+    ends.add_row("pairs of words compared", f"{soak.compared:,}", style="dim")
     console.print(ends)
     kept = samples[len(samples) // 5 :]
     growth = kept[-1][1] - kept[0][1]

@@ -193,7 +193,7 @@ class _Writer:
         self._scanner = CallScanner(self._form, names) if request.tools else None
         self._marks = {
             token
-            for mark in (self._form.opening, self._form.closing)
+            for mark in self._form.marks
             if request.tools and (token := voice.vocabulary.special.get(mark)) is not None
         }
         self._tail = ""
@@ -209,7 +209,7 @@ class _Writer:
             if self._opening:
                 self._track.push(self._opening)
                 count = len(self._opening)
-                yield from self._seen(self._form.opening)
+                self._begin_call()
             while count < self._request.max_tokens and self._track.room > 0:
                 token = self._sampler.pick((yield from self._track.logits()), self._grammar)
                 if token in self._vocabulary.ends:
@@ -261,6 +261,13 @@ class _Writer:
             self._constrain(self._scanner.body)
         return events
 
+    def _begin_call(self) -> None:
+        """The opening of a call stands there already."""
+        assert self._scanner is not None
+        self._scanner.begin()
+        self._constrained = True
+        self._constrain(self._scanner.body or "")
+
     def _given_grammar(self) -> Grammar:
         try:
             return Grammar(self._vocabulary, self._request.grammar)
@@ -275,9 +282,10 @@ class _Writer:
 
     def _constrain(self, body: str) -> None:
         """Force what follows to be a call, as far as what was written already fits one."""
+        form = self._scanner.form if self._scanner is not None else self._form
         for strict in (True, False):
             try:
-                grammar = Grammar(self._vocabulary, call_grammar(self._form, self._request.tools, strict=strict))
+                grammar = Grammar(self._vocabulary, call_grammar(form, self._request.tools, strict=strict))
             except ValueError:
                 continue
             for token in self._vocabulary.text(body):

@@ -16,11 +16,12 @@ from sartor_plugins.llama.engine.jobs import Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.engine.weights import Adapter, Weights
-from sartor_plugins.llama.probe import probe, probe_adapter
+from sartor_plugins.llama.probe import needs_probe, probe, probe_adapter
 from sartor_plugins.llama.reply import Request, Said, Voice
 from sartor_plugins.llama.settings import LlamaSettings, model_path
 from sartor_plugins.llama.template import CHATML, ChatTemplate
 from sartor_plugins.llama.toolcalls import format_of
+from sartor_plugins.llama.tryout import try_template
 from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Runtime", "load"]
@@ -83,8 +84,10 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         size = weights.context_size(settings.context)
         vocabulary = Vocabulary(weights.model)
         source = _template(settings, directory, weights, vocabulary)
+        if settings.template is None and needs_probe(path, settings):
+            try_template(source, where=str(path))
         form = format_of(source)
-        vocabulary.reserve(source, form.opening, form.closing)
+        vocabulary.reserve(source, *form.marks)
         template = ChatTemplate(
             source, start=vocabulary.start, end=vocabulary.end, spell=form.spell, example=form.example
         )
