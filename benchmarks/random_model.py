@@ -143,7 +143,7 @@ def write_model(
     writer.write_ti_data_to_file()
     for name, size in shapes.items():
         tensor = make(name, size)
-        writer.write_tensor_data(quantize(tensor, TYPES[kind]) if len(size) > 1 else tensor)
+        writer.write_tensor_data(_stored(tensor, kind) if len(size) > 1 else tensor)
     for tensor in (extra or {}).values():
         writer.write_tensor_data(tensor)
     writer.close()
@@ -159,6 +159,12 @@ def _announce(writer: gguf.GGUFWriter, name: str, size: tuple[int, ...], kind: s
         writer.add_tensor_info(name, (*size[:-1], width), np.dtype(np.uint8), count, raw_dtype=stored)
     else:
         writer.add_tensor_info(name, size, np.dtype(np.float16 if len(size) > 1 else np.float32), count)
+
+
+def _stored(tensor: Array, kind: str) -> npt.NDArray[np.generic]:
+    """In slices: what `quantize` needs beside its argument is several times as large."""
+    slices = range(0, len(tensor), 4096)
+    return np.concatenate([quantize(tensor[at : at + 4096], TYPES[kind]) for at in slices])
 
 
 def _describe(writer: gguf.GGUFWriter, shape: Shape, kind: str) -> None:
