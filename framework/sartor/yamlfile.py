@@ -25,6 +25,8 @@ KeyPath = tuple[str | int, ...]
 
 _SCALARS = ("str", "int", "float", "bool", "null")
 _MAX_DEPTH = 40
+_SHOWN = 200
+"""Characters of a line that an error shows."""
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -97,8 +99,10 @@ def parse_yaml(text: str, path: Path) -> YamlFile:
         problem = (error.problem or "cannot be understood").replace("\n", " ")
         if "found character '\\t'" in problem or "found character that cannot start any token" in problem:
             problem += " (is there a tab? YAML wants blanks)"
+        if "nesting depth" in problem:  # PyYAML 6.0.4 and later have a limit of their own, in the scanner
+            raise SpecError(f"is nested more than {_MAX_DEPTH} deep", where=f"{path}:{line}") from error
         there = text.splitlines()[line - 1 : line]
-        shown = f"The line reads: {there[0].strip()}" if there and there[0].strip() else None
+        shown = f"The line reads: {there[0].strip()[:_SHOWN]}" if there and there[0].strip() else None
         raise SpecError(f"YAML error: {problem}", where=f"{path}:{line}", remedy=shown) from error
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
