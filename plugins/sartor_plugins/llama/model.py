@@ -103,7 +103,7 @@ class LlamaChatModel(BaseChatModel):
         if method == "function_calling":
             return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
         model = schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
-        told = convert_to_json_schema(schema)
+        told = schema if isinstance(schema, dict) else convert_to_json_schema(schema)
         wanted = {"type": "json_schema", "json_schema": {"name": told.get("title", "reply"), "schema": told}}
         bound = self.bind(response_format=wanted if method == "json_schema" else {"type": "json_object"}, **kwargs)
         parser: Runnable[Any, Any] = PydanticOutputParser(pydantic_object=model) if model else JsonOutputParser()

@@ -75,7 +75,7 @@ class LlamaSettings(FileSettings):
     """How long a reply may take, the time in the queue counted in."""
     idle_seconds: float = Field(default=30.0, gt=0)
     """How long a caller may leave a streaming reply unread before it is ended."""
-    batch_seconds: float = Field(default=0.1, gt=0)
+    batch_seconds: float = Field(default=0.06, gt=0)
     """How long a batch may take that reads prompts; the others' replies wait meanwhile."""
     speculation: int = Field(default=31, ge=0, le=64)
     """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make

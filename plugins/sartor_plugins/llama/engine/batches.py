@@ -85,7 +85,7 @@ class Batcher:
         for run in paying:
             if _writes(run):
                 batch.write(run)
-        for run in sorted(paying, key=lambda run: run.job.submitted):
+        for run in sorted(paying, key=lambda run: (-self.shares.left(run.job.tenant), run.job.submitted)):
             if not _writes(run):
                 batch.read(run)
         batch.draft()

@@ -81,13 +81,16 @@ class Crew(Generic[R, E]):
         limits: Limits,
         waiting: Waiting[R, E],
         computing: Callable[[Sequence[Run[R, E]]], contextlib.AbstractContextManager[None]],
+        ring: Callable[[Bell], None],
     ) -> None:
-        """`computing` is entered for the time in which the library computes for the given replies."""
+        """`computing` is entered for the time in which the library computes for the given replies; `ring` is to ring
+        a bell soon, at best while the library computes."""
         self.machine = machine
         self.runs: list[Run[R, E]] = []
         self._limits = limits
         self._waiting = waiting
         self._computing = computing
+        self._ring = ring
         self._bells: set[Bell] = set()
         self._step = 0
         self._last_end = 0.0
@@ -276,7 +279,7 @@ class Crew(Generic[R, E]):
         """Wake those who were told something: all of an event loop at once, since it costs a change of threads."""
         bells, self._bells = self._bells, set()
         for bell in bells:
-            bell.ring()
+            self._ring(bell)
 
     def _tell(self, job: Job[R, E], events: Sequence[E], end: BaseException | bool = False) -> None:
         bell = job.outbox.put(events, end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import queue
 import threading
 import time
 import weakref
@@ -18,7 +19,7 @@ from typing import Generic, TypeVar
 
 from sartor_plugins.llama.engine.batches import Run
 from sartor_plugins.llama.engine.crew import Crew, Limits, Machine, late
-from sartor_plugins.llama.engine.jobs import Job
+from sartor_plugins.llama.engine.jobs import Bell, Job
 from sartor_plugins.llama.engine.queue import Waiting
 
 __all__ = ["Engine", "Limits", "Machine"]
@@ -109,7 +110,10 @@ class _Lane(Generic[R, E]):
         self._crew: Crew[R, E] | None = None
         self._ending = False
         self._news = threading.Condition()
+        self._bells: queue.SimpleQueue[Bell | None] = queue.SimpleQueue()
+        self._ringer = threading.Thread(target=self._ring, name=f"{name}:bells", daemon=True)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._ringer.start()
         self._thread.start()
 
     # Called from other threads
@@ -163,6 +167,14 @@ class _Lane(Generic[R, E]):
             self._crew.ring()
             self._crew.machine.close()
         self._answer_calls()
+        self._bells.put(None)
+        self._ringer.join()
+
+    def _ring(self) -> None:
+        """Wake callers from a thread of its own: to wake an event loop is to let it have the interpreter, and the
+        engine would wait for it before the next batch."""
+        while (bell := self._bells.get()) is not None:
+            bell.ring()
 
     def _once(self) -> None:
         """One round."""
@@ -212,7 +224,7 @@ class _Lane(Generic[R, E]):
         for call in calls:
             try:
                 if call.opens and self._crew is None:
-                    self._crew = Crew(self._make(), self._limits, self._waiting, self._computes)
+                    self._crew = Crew(self._make(), self._limits, self._waiting, self._computes, self._bells.put)
                 if self._crew is not None:
                     call.do(self._crew.machine)
             except Exception as error:
@@ -222,7 +234,7 @@ class _Lane(Generic[R, E]):
     def _open(self) -> None:
         """Make the machine with the first job; where that fails, all who wait are told."""
         try:
-            self._crew = Crew(self._make(), self._limits, self._waiting, self._computes)
+            self._crew = Crew(self._make(), self._limits, self._waiting, self._computes, self._bells.put)
         except Exception as error:
             for job in self._waiting.all():
                 self._waiting.remove(job)

@@ -2,7 +2,9 @@
 
 After M. Shreedhar and G. Varghese, "Efficient Fair Queuing using Deficit Round Robin", SIGCOMM 1995: in each round a
 tenant that has work may have `quantum × weight` tokens computed; what it overdraws is missing in the next round. So
-one that has much to do cannot slow another down further than to its share, whatever it sends.
+one that has much to do cannot slow another down further than to its share, whatever it sends. Unlike there, a round is
+not served one tenant after the other: those who have most left of it go on first, so that nobody waits for the whole of
+another's share.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ __all__ = ["Shares"]
 class Shares:
     """The accounts of the tenants that have work."""
 
-    def __init__(self, quantum: int = 64) -> None:
+    def __init__(self, quantum: int = 128, slack: int = 16) -> None:
+        """`slack`: tokens by which one tenant may be ahead of another within a round."""
         self._quantum = quantum
+        self._slack = slack
         self._left: dict[str, float] = {}
 
     def turn(self, weights: Mapping[str, float]) -> frozenset[str]:
@@ -29,7 +33,9 @@ class Shares:
         while weights and not any(left > 0 for left in self._left.values()):
             for tenant, weight in weights.items():
                 self._left[tenant] = min(self._left[tenant], 0) + self._quantum * weight
-        return frozenset(tenant for tenant, left in self._left.items() if left > 0)
+        left = {tenant: self._left[tenant] / weight for tenant, weight in weights.items()}
+        enough = max(left.values(), default=0.0) - self._slack
+        return frozenset(tenant for tenant, tokens in left.items() if tokens > 0 and tokens >= enough)
 
     def left(self, tenant: str) -> int:
         """Tokens that `tenant` may still have in this round."""
