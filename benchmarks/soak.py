@@ -3,7 +3,7 @@
     python -m benchmarks.soak [--minutes 10] [--callers 24]
 
 The model repeats what it reads (`benchmarks/copying_model.py`), so each request brings a marker of its own, 10 to 50
-random words out of 17,576, and its reply must repeat it: two words that stand together in another's marker would
+random words out of 17,576, and its reply must repeat it: three words that stand together in another's marker would
 show. Some callers go away in the middle, wait too little, ask what cannot be answered, choose among given texts, want
 JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time. Ends
 with exit code 1 where a reply was wrong, a request had no end, or the process grew by more than a few MiB after the
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import os
 import random
@@ -23,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -43,6 +42,8 @@ _GROWTH = 24
 _LONGEST_WAIT = 120.0
 _TENANTS = 12
 
+Triple = tuple[str, str, str]
+
 
 class Soak:
     """The traffic, and what came of it."""
@@ -52,7 +53,7 @@ class Soak:
         self._words = words
         self._chance = random.Random(seed)
         self._number = 0
-        self._known: set[tuple[str, str]] = set()
+        self._known: deque[set[Triple]] = deque(maxlen=200)
         self._markers: list[tuple[str, str]] = []
         self.ends: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -146,24 +147,24 @@ class Soak:
         self._check(said.text, marker)
 
     def _check(self, said: str, marker: str) -> None:
-        own, pairs = _pairs(marker), _pairs(said)
-        self.compared += len(pairs)
-        if foreign := [pair for pair in pairs - own if pair in self._known]:
+        own, triples = _triples(marker), _triples(said)
+        self.compared += len(triples)
+        if foreign := [one for one in triples - own if any(one in known for known in self._known)]:
             self.wrong.append(f"asked for {marker!r}, got {said!r}, with another's {foreign}")
-        elif len(pairs) > 8 and len(pairs & own) < len(pairs) / 3:
+        elif len(triples) > 8 and len(triples & own) < len(triples) / 3:
             self.wrong.append(f"asked for {marker!r}, got {said!r}, which is not it")
 
     def _marker(self) -> tuple[str, str]:
         self._number += 1
         marker = self._words.text(self._chance.randrange(40, 220), self._number)
-        self._known |= _pairs(marker)
+        self._known.append(_triples(marker))
         return marker, f"tenant{self._chance.randrange(_TENANTS)}"
 
 
-def _pairs(text: str) -> set[tuple[str, str]]:
-    """The neighbouring words of a text."""
+def _triples(text: str) -> set[Triple]:
+    """Three neighbouring words each of a text."""
     words = text.split()
-    return set(itertools.pairwise(words))
+    return set(zip(words, words[1:], words[2:], strict=False))
 
 
 def _asked(marker: str) -> list[BaseMessage]:
@@ -210,7 +211,7 @@ def report(console: Console, soak: Soak, samples: list[tuple[float, float, int, 
     for end, count in soak.ends.most_common():
         ends.add_row(end, f"{count:,}")
     ends.add_row("with a reused prompt", f"{soak.reused:,}", style="dim")
-    ends.add_row("pairs of words compared", f"{soak.compared:,}", style="dim")
+    ends.add_row("triples of words compared", f"{soak.compared:,}", style="dim")
     console.print(ends)
     kept = samples[len(samples) // 5 :]
     growth = kept[-1][1] - kept[0][1]

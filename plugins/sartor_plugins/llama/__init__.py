@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from sartor.modelfile import ModelFile
 from sartor.plugin import Plugin, hookimpl
 
-from sartor_plugins.llama.embeddings import LlamaEmbeddings
 from sartor_plugins.llama.files import model_files
-from sartor_plugins.llama.model import LlamaChatModel
 from sartor_plugins.llama.settings import EmbeddingsSettings, LlamaSettings
+
+if TYPE_CHECKING:
+    from sartor_plugins.llama.embeddings import LlamaEmbeddings
+    from sartor_plugins.llama.model import LlamaChatModel
 
 __all__ = ["LlamaEmbeddingsPlugin", "LlamaPlugin"]
 
@@ -22,6 +24,8 @@ class LlamaPlugin(Plugin):
 
     @hookimpl
     def sartor_model(self) -> LlamaChatModel:
+        from sartor_plugins.llama.model import LlamaChatModel  # brings LangChain and llama.cpp: over a second
+
         return LlamaChatModel(cast("LlamaSettings", self.settings), self.directory)
 
     @hookimpl
@@ -36,6 +40,8 @@ class LlamaEmbeddingsPlugin(Plugin):
 
     @hookimpl
     def sartor_embeddings(self) -> LlamaEmbeddings:
+        from sartor_plugins.llama.embeddings import LlamaEmbeddings
+
         return LlamaEmbeddings(cast("EmbeddingsSettings", self.settings), self.directory)
 
     @hookimpl
