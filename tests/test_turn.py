@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import sartor
-from sartor.errors import NamingError, UsageError
+from sartor.errors import NamingError, OverloadedError, UsageError
 from sartor.values import Delta, Finished, Origin, Outcome, ToolFinished, ToolStarted
 
 BOT = "acme/support"
@@ -286,6 +286,42 @@ async def test_in_quote_mode_an_invented_figure_shows_the_result_instead(open_bo
         assert right.text == "Order B-17 arrives on 12 March."
         for empty in ("it stammers", "it says nothing"):
             assert (await bots[BOT].reply("Where is B-17?")).text == result, empty
+
+
+BUSY = """
+from sartor import Plugin, hookimpl
+from sartor.errors import OverloadedError
+from sartor.testing import Call, ScriptedModel
+
+
+class Busy(ScriptedModel):
+    async def _astream(self, *told, **options):
+        if len(self.prompts) == {after}:
+            raise OverloadedError("9 requests are waiting", retry_after=3.0)
+        async for chunk in super()._astream(*told, **options):
+            yield chunk
+
+
+class Scripted(Plugin):
+    @hookimpl
+    def sartor_model(self):
+        return Busy(script=[Call("order_status", {{"order_id": "B-17"}}), "It arrives."])
+"""
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_model_that_is_overloaded_is_no_outcome_unless_a_tool_ran(open_bot, after):
+    files = {"plugins/busy.py": BUSY.format(after=after)}
+    sartor_yaml = "model: busy\nmodels: {busy: {plugin: busy}}\nembeddings: null\nindex: {plugin: memory-index}\n"
+    async with open_bot({**shop(), **files, "sartor.yaml": sartor_yaml}) as bots:
+        if after == 0:
+            with pytest.raises(OverloadedError) as caught:
+                await bots[BOT].reply("Where is B-17?", user="u")
+            assert caught.value.retry_after == 3
+            assert await bots.store.tenant("acme").conversations("support", "u", 9) == []
+        else:
+            reply = await bots[BOT].reply("Where is B-17?", user="u")
+            assert reply.outcome is Outcome.FAILED and "9 requests" in reply.error and reply.tools
 
 
 async def test_a_closed_bot_takes_no_more_turns(open_bot):

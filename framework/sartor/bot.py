@@ -82,8 +82,9 @@ class Bot:
         user (`Reply.turn.conversation` tells it); `audience` and `language` are ones that the bot knows.
         `approve` is asked when a tool call needs a person. Closing the iterator stops the turn.
 
-        Raises `UsageError` for what cannot be a turn, `StoreError` when it cannot be committed. A refusal, a model
-        that fails and a deadline are outcomes of the reply, not exceptions.
+        Raises `UsageError` for what cannot be a turn, `StoreError` when it cannot be committed, and `OverloadedError`
+        when the model has too much to do: then nothing was done or stored, and the message can be sent again. A
+        refusal, a model that fails and a deadline are outcomes of the reply, not exceptions.
         """
         turn = self._begin(text, user, conversation, audience, language)
         events: asyncio.Queue[Event | None] = asyncio.Queue()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sartor.errors import NamingError, RunError, SartorError
+from sartor.errors import NamingError, OverloadedError, RunError, SartorError
 from sartor.grounding import CitationFilter, Quotable, cited, quotable, readable, tells, unsupported
 from sartor.judge import Approver, Judge
 from sartor.origins import argument_origins, untrusted_arguments
@@ -117,6 +117,8 @@ class TurnPath:
         except NamingError:  # the conversation is not this user's: nothing to answer, nothing to store
             raise
         except SartorError as error:
+            if isinstance(error, OverloadedError) and not self.uses:  # nothing was done yet: it can be tried again
+                raise
             self.fail(str(error))
         except Exception as error:
             if deadline.expired():

@@ -29,6 +29,9 @@ E_co = TypeVar("E_co", covariant=True)
 _CROWD = 4
 """How many times `Limits.parallel` replies may run where each is its tenant's only one."""
 
+_SEATING = 0.01
+"""Seconds between two batches in which newcomers are let in, while replies run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -108,7 +111,12 @@ class Crew(Generic[R, E]):
                 self._leave(run, ModelError(f"nobody read the reply for {self._limits.idle_seconds:g} seconds"))
 
     def let_in(self) -> None:
-        """Give seats to those who wait, tenants with the fewest replies for their weight first."""
+        """Give seats to those who wait, tenants with the fewest replies for their weight first.
+
+        A prompt is made of its messages here, which takes milliseconds: not for all at once while replies wait for
+        their next token.
+        """
+        until = time.perf_counter() + _SEATING
         while heads := list(self._waiting.heads()):
             counts: dict[str, int] = {}
             for run in self.runs:
@@ -118,6 +126,8 @@ class Crew(Generic[R, E]):
                 alone = job.tenant not in counts
                 if len(self.runs) >= self._limits.parallel * (_CROWD if alone else 1):
                     continue
+                if self.runs and time.perf_counter() > until:
+                    return
                 if self._seat(job):
                     break
             else:
