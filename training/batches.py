@@ -20,7 +20,7 @@ from training.words import STOP, WORD, stem
 
 __all__ = ["Batch", "Feed", "Sample", "encode"]
 
-LENGTHS = (144, 176, 208, 240, 272, 304, 352, 400, 448, 512, 576, 640, 704, 768, 832)
+LENGTHS = (112, 144, 176, 208, 240, 272, 304, 352, 400, 448, 512, 576, 640, 704, 768, 832)
 FIRST = 5.0  # the weight of the answer's first token, which decides on the sentence
 SIZES = ((1, 0, 0, 0), (45, 30, 15, 10), (20, 25, 30, 25))  # how often texts of 25, 40, 70, 110 words, by phase
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from training.business import Fact, blocks, make_fact, make_question
 from training.questions import Library, Question, content_stems
 from training.smalltalk import Persona, hello, make_persona, off_topic
-from training.tools_data import make_call, make_tools, result_turn
+from training.tools_data import make_call, make_drill, make_tools, result_turn
 
 __all__ = ["Example", "Generator", "Passage"]
 
@@ -85,16 +85,18 @@ class Generator:
         lang = "fr" if rng.random() < 0.2 else "en"
         while True:
             way = rng.random()
-            if self.plain or way < 0.20:
+            if self.plain or way < 0.16:
                 found = self.real(lang)
-            elif way < 0.50:
+            elif way < 0.42:
                 found = self.business(lang)
-            elif way < 0.76:
+            elif way < 0.62:
                 found = self.call(lang)
-            elif way < 0.89:
+            elif way < 0.72:
                 found = self.result(lang)
-            elif way < 0.95:
+            elif way < 0.77:
                 found = self.greet(lang)
+            elif way < 0.96:
+                found = self.drill(lang)
             else:
                 found = self.small(lang)
             if found is not None:
@@ -306,6 +308,11 @@ class Generator:
             {"role": "tool", "content": content},
         ]
         return Example("result", lang, messages, words, [t.as_openai() for t in tools])
+
+    def drill(self, lang: str) -> Example:
+        """Values by their names, to be copied in another order: many in a short text."""
+        content, answer = make_drill(self.rng, lang)
+        return Example("drill", lang, [{"role": "user", "content": content}], answer)
 
     def greet(self, lang: str) -> Example:
         rng = self.rng

@@ -13,6 +13,7 @@ __all__ = ["MEANING", "OUTPUT", "UNPAIRED", "Mini", "Shape", "rotate"]
 
 CONSTANT = -1  # the one embedding dimension that holds the same value for every token
 MEANING = 64  # dimensions of a token's vector that tell its neighbourhood; as many more tell its spelling
+SPACED = 2.0  # how far a space moves a token from the middle, in a dimension of its own
 UNPAIRED = 7  # the special tokens, first in the vocabulary, have no twin with a space before it
 OUTPUT = 0.05  # the first gain of the last norm: embeddings have size one, logits must not be huge
 
@@ -180,12 +181,14 @@ class Mini(nn.Module):
     def _initialise(self, token_vectors: Tensor | None) -> None:
         """Random weights, and some circuits: look back, copy what followed, look at equals, look nearby.
 
-        The stream holds, in this order: the token's content, the token before, the second before, a constant.
+        The stream holds, in this order: the token's content, whether a space is before it, the token before, the second
+        before, a constant. What is compared leaves the space out; what is copied has it.
         """
         s = self.shape
         n = s.head_width
         self.before = s.width - 1 - n - n // 2
         self.second = self.before + n
+        self.spaced = self.before - 1
         with torch.no_grad():
             self.norm.weight.fill_(OUTPUT)
             self.embed.weight.normal_()
@@ -194,14 +197,15 @@ class Mini(nn.Module):
                 self.embed.weight[:, :k] = 0.5 * self.embed.weight[:, :k] + token_vectors
             self.embed.weight[:, self.before :] = 0
             self.embed.weight[:, CONSTANT] = 6.0
-            self.embed.space[: self.before] = 0.7 * torch.randn(self.before)
+            self.embed.weight[:, self.spaced] = -SPACED
+            self.embed.space[self.spaced] = 2 * SPACED
             for block in self.blocks:
                 for w in (block.q, block.k, block.v, block.gate, block.up):
                     w.weight.normal_(0, s.width**-0.5)
                 for w in (block.o, block.down):  # small beside the embeddings, or they would drown
                     w.weight.normal_(0, 0.3 * (w.in_features * 2 * s.layers) ** -0.5)
             self.projection = torch.zeros(n, s.width)
-            self.projection[:, : self.before] = torch.randn(n, self.before) * self.before**-0.5
+            self.projection[:, : self.spaced] = torch.randn(n, self.spaced) * self.spaced**-0.5
             self._look_back(0, 0, 1)
             self._look_back(0, 1, 2)
             self._carry(0, 0, self.before, n)
@@ -215,7 +219,7 @@ class Mini(nn.Module):
                 self._look_nearby(layer, head)
             spelling = slice(MEANING, MEANING + 64)
             for layer, head, part in ((0, 2, None), (1, 1, None), (1, 2, spelling), (2, 1, None), (2, 2, spelling)):
-                self._look_at_equals(layer, head, part or slice(0, self.before))
+                self._look_at_equals(layer, head, part or slice(0, self.spaced))
 
     def _rows(self, head: int) -> slice:
         n = self.shape.head_width
@@ -272,7 +276,8 @@ class Mini(nn.Module):
                 q[self.before + i - part] = 1.4
                 k[self.second + i - part] = 1.4
         seen = torch.zeros(n, self.shape.width)
-        seen[:, : self.before] = torch.linalg.qr(torch.randn(self.before, n))[0].T
+        seen[0, self.spaced] = 1
+        seen[1:, : self.spaced] = torch.linalg.qr(torch.randn(self.spaced, n - 1))[0].T
         block.v.weight[rows] = seen
         block.o.weight[:, rows] = 3.0 * seen.T
 

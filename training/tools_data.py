@@ -9,7 +9,7 @@ import re
 from training.slots import fill, slot, vary
 from training.tools_told import Pattern, patterns, put
 
-__all__ = ["Tool", "make_call", "make_tools", "result_turn"]
+__all__ = ["Tool", "make_call", "make_drill", "make_tools", "result_turn"]
 
 TOLD = 0.7  # how many of the tools are such as people write
 VERBS = {
@@ -339,6 +339,27 @@ def result_turn(tool: Tool, arguments: dict, rng: random.Random, lang: str) -> t
             return "[]", names[1]
         return compact(listed, rng), names[0] + ", ".join(map(str, listed)) + "."
     return compact(pairs, rng), told(pairs, lang)
+
+
+DRILLED = "thing thing code code code n date time price person city email phone product address company topic".split()
+
+
+def make_drill(rng: random.Random, lang: str) -> tuple[str, str]:
+    """Named values and the order in which they are wanted; the same values in that order."""
+    names = [k.split(":")[0] for k in KEYS[lang].split("|")] + FREE[lang]
+    pairs = {name: str(value(rng.choice(DRILLED), rng, lang)) for name in rng.sample(names, rng.randint(3, 7))}
+    wanted = rng.sample(sorted(pairs), len(pairs))
+    given = compact(pairs, rng)
+    way = rng.random()
+    if way < 0.3:
+        given = "\n".join(f"{k.replace('_', ' ')}: {v}" for k, v in pairs.items())
+    elif way < 0.5:
+        given = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in pairs.items())
+    content = f"{given}\n{', '.join(wanted)}"
+    if rng.random() < 0.5:
+        return content, told({k: pairs[k] for k in wanted}, lang)
+    call = json.dumps({"name": rng.choice(names), "arguments": {k: pairs[k] for k in wanted}}, ensure_ascii=False)
+    return f"{content}\n{json.loads(call)['name']}", f"<tool_call>{call}</tool_call>"
 
 
 def compact(value: object, rng: random.Random) -> str:

@@ -22,7 +22,7 @@ __all__ = ["Aids", "copy_batch", "load", "save", "train"]
 
 FOUND, SOUGHT = 1, 3  # after these layers: words that match are known; the right sentence is known
 
-PHASES = (0.10, 0.50)  # parts of the time at which the examples become longer
+PHASES = (0.10, 0.30)  # parts of the time at which the examples become longer
 LEVEL = 0.10  # the part of the time at which the learning rate begins to fall
 COPYING = 20  # first steps, on random tokens that repeat
 
