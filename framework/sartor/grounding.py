@@ -13,12 +13,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sartor.text import sentences
 from sartor.values import Choices, Citation, Passage
-from sartor.words import overlap
+from sartor.words import overlap, stems_of
 
-__all__ = ["CitationFilter", "Quotable", "Quoted", "cited", "quotable", "readable", "tells", "unsupported"]
+__all__ = ["CitationFilter", "Quotable", "Quoted", "Readings", "cited", "quotable", "readable", "tells", "unsupported"]
 
 _PRIOR_SCALE = 6.0
 """Natural-log weight between a sentence that shares every informative word with the question and one that
@@ -86,6 +87,15 @@ def _bare(sentence: str) -> str:
     return " ".join(sentence.split()).strip("\"'“”‘’«» ")
 
 
+class Readings:
+    """What was read of a bot's texts already: the same passages come up again and again. Bounded, and one for each bot,
+    so that nothing of a tenant outlives its bots."""
+
+    def __init__(self) -> None:
+        self.sentences = lru_cache(maxsize=256)(sentences)
+        self.stems = lru_cache(maxsize=1024)(stems_of)
+
+
 def quotable(
     question: str,
     passages: Sequence[Passage],
@@ -96,6 +106,7 @@ def quotable(
     prior: float,
     doubt: float = 0.0,
     tools: Sequence[str] = (),
+    readings: Readings | None = None,
 ) -> Quotable:
     """The choices for a reply to `question`.
 
@@ -104,16 +115,17 @@ def quotable(
     what `tools` tells of each tool. `own` are the bot's own texts (greeting, unknown), the last of which says that
     the documents do not tell; they weigh as much as a sentence whose overlap is `doubt`.
     """
+    readings = readings or Readings()
     found: list[tuple[str, Citation]] = []
     seen: set[str] = set()
     for number, passage in enumerate(passages, start=1):
-        for sentence in sentences(passage.text):
+        for sentence in readings.sentences(passage.text):
             if sentence not in seen:
                 seen.add(sentence)
                 text = f"{sentence} [{number}]"
                 found.append((text, Citation(number, passage.id, passage.source, passage.title, sentence)))
     told = [f"{citation.title} {citation.quote}" for _, citation in found]
-    shares = overlap(question, [*told, *tools])
+    shares = overlap(question, [*told, *tools], readings.stems)
     weights = [math.exp(prior * _PRIOR_SCALE * share) for share in shares]
     best = sorted(range(len(found)), key=lambda at: (-shares[at], at))[:candidates]
     kept = sorted(best)

@@ -11,12 +11,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
-from sartor.grounding import CitationFilter, Quotable, cited, quotable, readable, tells, unsupported
+from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable, readable, tells, unsupported
 from sartor.judge import Approver, Judge
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
@@ -77,6 +77,7 @@ class BotParts:
     store: TenantStore
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
+    readings: Readings = field(default_factory=Readings)
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -259,6 +260,7 @@ class TurnPath:
             prior=getattr(self.parts.model, "suggested_prior", 1.0) if grounding.prior is None else grounding.prior,
             doubt=grounding.doubt,
             tools=[summary(tool) for tool in tools],
+            readings=self.parts.readings,
         )
 
     def quoted(self, quotes: Quotable, text: str) -> str:

@@ -6,25 +6,27 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-__all__ = ["overlap"]
+__all__ = ["overlap", "stems_of"]
 
 
-def overlap(question: str, texts: Sequence[str]) -> list[float]:
+def overlap(question: str, texts: Sequence[str], stems: Callable[[str], frozenset[str]] | None = None) -> list[float]:
     """How much of the question's informative words each text has, from 0 to 1.
 
-    Words are compared by their stems, accents folded; a word that many of the texts have counts less.
+    Words are compared by their stems, accents folded; a word that many of the texts have counts less. `stems` may
+    remember what `stems_of` found.
     """
-    asked = set(_stems(question))
-    have = [set(_stems(text)) for text in texts]
-    document_frequency = Counter(stem for stems in have for stem in stems)
+    find = stems or stems_of
+    asked = stems_of(question)
+    have = [find(text) for text in texts]
+    document_frequency = Counter(stem for known in have for stem in known)
     weight = {stem: math.log(1 + (len(texts) + 1) / (document_frequency[stem] + 0.5)) for stem in asked}
     total = sum(weight.values())
     if not total:
         return [0.0 for _ in texts]
-    return [sum(weight[stem] for stem in asked & stems) / total for stems in have]
+    return [sum(weight[stem] for stem in asked & known) / total for known in have]
 
 
 _WORD = re.compile(r"\w+")
@@ -38,9 +40,10 @@ puis quand que quel quelle quels quelles qui sa se ses son sont sur ta tes ton u
 _COMMON = frozenset(_COMMON_WORDS.split())
 
 
-def _stems(text: str) -> list[str]:
+def stems_of(text: str) -> frozenset[str]:
+    """The stems of the informative words of `text`."""
     plain = _FOREIGN.sub(_without_accents, text.casefold())
-    return [_stem(word) for word in _WORD.findall(plain) if word not in _COMMON]
+    return frozenset(_stem(word) for word in _WORD.findall(plain) if word not in _COMMON)
 
 
 def _without_accents(found: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from sartor.policy import ALLOW, Draft, Edit, Kind, Policy, Verdict, block, rewrite
 from sartor.texts import Text, in_language
@@ -66,6 +67,8 @@ class PersonalData(Policy):
         self._numbers = frozenset(compact(item) for item in settings.allow if "@" not in item)
         # Of each turn under way, what its reply may repeat. Bounded: a turn that is pushed out may repeat less.
         self._known: OrderedDict[str, set[str]] = OrderedDict()
+        # Of passages, which come up again and again, what was found in them.
+        self._in_passage = lru_cache(maxsize=256)(self._look_at_passage)
         if not self._guards["output"]:
             self.window = 0
 
@@ -75,12 +78,17 @@ class PersonalData(Policy):
         return self._judge(turn, self._guarded(text, "input"), "input", _DO_NOT_SEND)
 
     async def passage(self, turn: Turn, passage: Passage) -> Verdict:
-        verdict = self._judge(turn, self._guarded(passage.text, "passages"), "passages", _REFUSAL)
-        if self._settings.from_passages and verdict.kind is not Kind.BLOCK:
+        guarded, shown = self._in_passage(passage.text)
+        verdict = self._judge(turn, guarded, "passages", _REFUSAL) if guarded else ALLOW
+        if shown and self._settings.from_passages and verdict.kind is not Kind.BLOCK:
             known = self._known_in(turn)
-            shown = find(passage.text, frozenset(Data) - self._guards["passages"])
-            known.update(found.value for found in shown[: max(0, _MOST_VALUES - len(known))])
+            known.update(shown[: max(0, _MOST_VALUES - len(known))])
         return verdict
+
+    def _look_at_passage(self, text: str) -> tuple[list[Found], list[str]]:
+        """What may not simply pass, and the values that the reply may repeat."""
+        shown = find(text, frozenset(Data) - self._guards["passages"])
+        return self._guarded(text, "passages"), [found.value for found in shown]
 
     async def tool_result(self, turn: Turn, call: ToolCall, result: ToolResult) -> Verdict:
         return self._judge(turn, self._guarded(result.text, "tools"), "tools", _REFUSAL)
