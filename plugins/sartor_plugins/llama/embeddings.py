@@ -1,119 +1,131 @@
-"""A GGUF embedding model in this process as LangChain embeddings."""
+"""A GGUF embedding model in this process as LangChain embeddings. Texts of many callers share batches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
-from sartor.errors import ModelError
+from sartor.errors import ModelError, OverloadedError, SartorError
 
-from sartor_plugins.llama import gguf
-from sartor_plugins.llama.engine.weights import Weights
-from sartor_plugins.llama.native import floats, heard, lib, listen
-from sartor_plugins.llama.owner import Job, Owner
-from sartor_plugins.llama.settings import EmbeddingsSettings, model_path
-from sartor_plugins.llama.vocabulary import Vocabulary
+from sartor_plugins.llama.encoder import Encoder, Vectors
+from sartor_plugins.llama.engine.ending import end_at_exit
+from sartor_plugins.llama.settings import EmbeddingsSettings
 
-__all__ = ["Encoder", "LlamaEmbeddings"]
+__all__ = ["LlamaEmbeddings"]
 
-_SEQUENCES = 16
-_SMALLEST = 512
-_DEFAULT_CONTEXT = 2048
-
-Vectors = list[list[float]]
+_MOST_JOBS = 256
+"""Callers that may wait; further ones are refused."""
 
 
-class Encoder:
-    """A loaded embedding model. To be used by its owner's thread only."""
+class _Job:
+    """The texts of one caller."""
 
-    def __init__(self, settings: EmbeddingsSettings, directory: Path) -> None:
-        """Raises `ModelError` when the file is missing, broken, or no embedding model."""
-        path = model_path(settings.path, directory)
-        gguf.check(path, settings.sha256)
-        self._weights = Weights(path, settings)
-        most = lib.llama_model_n_ctx_train(self._weights.model)
-        self.limit: int = self._weights.context_size(settings.context or min(most, _DEFAULT_CONTEXT))
-        self._room = max(self.limit, _SMALLEST)
-        self._context = self._open(settings, lib.LLAMA_POOLING_TYPE_UNSPECIFIED)
-        if lib.llama_pooling_type(self._context) == lib.LLAMA_POOLING_TYPE_NONE:
-            lib.llama_free(self._context)
-            self._context = self._open(settings, lib.LLAMA_POOLING_TYPE_MEAN)
-        if lib.llama_pooling_type(self._context) == lib.LLAMA_POOLING_TYPE_RANK:
-            self.close()
-            raise ModelError("the model ranks texts and gives no vectors", where=str(path))
-        self._vocabulary = Vocabulary(self._weights.model)
-        self._width: int = lib.llama_model_n_embd_out(self._weights.model)
-        self._batch = lib.llama_batch_init(self._room, 0, 1)
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.vectors: list[list[float]] = [[] for _ in texts]
+        self.begun = 0
+        """Texts that were put into a batch."""
+        self.left = len(texts)
+        """Texts without a vector."""
+        self.tokens: list[int] | None = None
+        """Of the next text, once they are known."""
+        self.future: Future[Vectors] = Future()
 
-    def _open(self, settings: EmbeddingsSettings, pooling: int) -> object:
-        parameters = lib.llama_context_default_params()
-        parameters.embeddings = True
-        parameters.pooling_type = pooling
-        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self._room
-        parameters.n_seq_max = _SEQUENCES
-        parameters.kv_unified = True
-        parameters.n_threads = parameters.n_threads_batch = self._weights.threads(settings.threads)
-        listen()
-        context = lib.llama_init_from_model(self._weights.model, parameters)
-        if not context:
-            raise ModelError(f"llama.cpp cannot use the model: {heard()}", where=str(self._weights.path))
-        return context
 
-    def encode(self, texts: Sequence[str]) -> Generator[Vectors, None, None]:
-        """Vectors of length 1, in batches, in the order of `texts`; what is over the model's limit is cut off."""
-        group: list[list[int]] = []
-        for tokens in map(self._tokens, texts):
-            if len(group) == _SEQUENCES or sum(map(len, group)) + len(tokens) > self._room:
-                yield self._compute(group)
-                group = []
-            group.append(tokens)
-        if group:
-            yield self._compute(group)
+class _Desk:
+    """A thread that owns the encoder. Callers take turns, text by text, so that who has many keeps nobody waiting
+    for longer than a batch."""
 
-    def stop(self) -> None:
-        """Batches are short: a cancelled job ends after the one that runs."""
+    def __init__(self, make: Callable[[], Encoder], name: str) -> None:
+        self.abandoned = False
+        self._make = make
+        self._jobs: deque[_Job] = deque()
+        self._news = threading.Condition()
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
-    def ready(self) -> None:
-        """Nothing to take back."""
+    def add(self, job: _Job) -> None:
+        """Raises `OverloadedError` where too many wait."""
+        with self._news:
+            if len(self._jobs) >= _MOST_JOBS:
+                raise OverloadedError(f"{len(self._jobs)} callers are waiting for vectors already", retry_after=1.0)
+            self._jobs.append(job)
+            self._news.notify()
 
-    def close(self) -> None:
-        """Free the memory; the object is of no use afterwards."""
-        lib.llama_free(self._context)
-        self._weights.close()
+    def end(self) -> None:
+        """Finish what was asked for, free the memory and end the thread."""
+        with self._news:
+            self._ending = True
+            self._news.notify()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
-    def _tokens(self, text: str) -> list[int]:
-        tokens = self._vocabulary.whole(text) or self._vocabulary.whole(" ")
-        if not tokens:
-            raise ModelError("the model's tokenizer has no token for an empty text")
-        return tokens if len(tokens) <= self.limit else [*tokens[: self.limit - 1], tokens[-1]]
+    def _work(self) -> None:
+        encoder: Encoder | None = None
+        while self._wait():
+            group: list[tuple[_Job, int, list[int]]] = []
+            try:
+                encoder = encoder or self._make()
+                group = self._fill(encoder)
+                vectors = encoder.compute([tokens for _, _, tokens in group]) if group else []
+            except Exception as error:
+                self._fail([job for job, _, _ in group] if encoder else self._all(), error)
+                continue
+            for (job, number, _), vector in zip(group, vectors, strict=True):
+                job.vectors[number] = vector
+                job.left -= 1
+                if not job.left and not job.future.cancelled():
+                    job.future.set_result(job.vectors)
+        if encoder is not None:
+            encoder.close()
 
-    def _compute(self, group: Sequence[Sequence[int]]) -> Vectors:
-        memory = lib.llama_get_memory(self._context)
-        if memory:
-            lib.llama_memory_clear(memory, False)
-        batch, at = self._batch, 0
-        for sequence, tokens in enumerate(group):
-            for place, token in enumerate(tokens):
-                batch.token[at], batch.pos[at], batch.n_seq_id[at], batch.logits[at] = token, place, 1, True
-                batch.seq_id[at][0] = sequence
-                at += 1
-        batch.n_tokens = at
-        listen()
-        if code := lib.llama_decode(self._context, batch):
-            raise ModelError(f"llama.cpp failed to compute vectors (code {code}): {heard()}")
-        return [self._vector(sequence) for sequence in range(len(group))]
+    def _wait(self) -> bool:
+        with self._news:
+            while not self._jobs and not self._ending:
+                self._news.wait()
+            return bool(self._jobs) and not self.abandoned
 
-    def _vector(self, sequence: int) -> list[float]:
-        pointer = lib.llama_get_embeddings_seq(self._context, sequence)
-        if not pointer:
-            raise ModelError("llama.cpp gave no vector", where=str(self._weights.path))
-        vector = floats(pointer, self._width)
-        length = float(np.linalg.norm(vector))
-        return [float(value) for value in (vector / length if length > 0 else vector)]
+    def _all(self) -> list[_Job]:
+        with self._news:
+            jobs = list(self._jobs)
+            self._jobs.clear()
+        return jobs
+
+    def _fill(self, encoder: Encoder) -> list[tuple[_Job, int, list[int]]]:
+        """The next batch: one text of each caller in turn, until it is full."""
+        group: list[tuple[_Job, int, list[int]]] = []
+        while True:
+            with self._news:
+                job = self._jobs.popleft() if self._jobs else None
+            if job is None:
+                return group
+            if job.future.cancelled():
+                continue
+            job.tokens = job.tokens or encoder.tokens(job.texts[job.begun])
+            if not encoder.fits([tokens for _, _, tokens in group], job.tokens):
+                with self._news:
+                    self._jobs.appendleft(job)
+                return group
+            group.append((job, job.begun, job.tokens))
+            job.begun, job.tokens = job.begun + 1, None
+            if job.begun < len(job.texts):
+                with self._news:
+                    self._jobs.append(job)
+
+    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
+        told = error if isinstance(error, SartorError) else ModelError(f"the model failed: {error}")
+        for job in jobs:
+            with self._news:
+                if job in self._jobs:
+                    self._jobs.remove(job)
+            if not job.future.done():
+                job.future.set_exception(told)
 
 
 class LlamaEmbeddings(Embeddings):
@@ -121,9 +133,9 @@ class LlamaEmbeddings(Embeddings):
 
     def __init__(self, settings: EmbeddingsSettings, directory: Path) -> None:
         self._settings = settings
-        self._owner: Owner[Encoder, Vectors] = Owner(
-            lambda: Encoder(settings, directory), f"llama-embeddings:{Path(settings.path).name}"
-        )
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._desk: _Desk | None = None
 
     def embed_documents(self, texts: list[str]) -> Vectors:
         return self._submit([self._settings.document_prefix + text for text in texts]).result()
@@ -138,24 +150,21 @@ class LlamaEmbeddings(Embeddings):
         return (await asyncio.wrap_future(self._submit([self._settings.query_prefix + text])))[0]
 
     async def close(self) -> None:
-        """Finish what is queued and free the memory."""
-        await asyncio.to_thread(self._owner.close)
+        """Finish what is queued and free the memory. A later call loads the file again."""
+        with self._lock:
+            desk, self._desk = self._desk, None
+        if desk is not None:
+            await asyncio.to_thread(desk.end)
 
     def _submit(self, texts: Sequence[str]) -> Future[Vectors]:
-        future: Future[Vectors] = Future()
-        vectors: Vectors = []
-
-        def deliver(event: Vectors | BaseException | None) -> None:
-            if isinstance(event, list):
-                vectors.extend(event)
-                if future.cancelled():
-                    job.cancelled.set()
-            elif future.set_running_or_notify_cancel():
-                if event is None:
-                    future.set_result(vectors)
-                else:
-                    future.set_exception(event)
-
-        job: Job[Encoder, Vectors] = Job(lambda encoder: encoder.encode(texts), deliver)
-        self._owner.submit(job)
-        return future
+        job = _Job(texts)
+        if not texts:
+            job.future.set_result([])
+            return job.future
+        with self._lock:
+            if self._desk is None:
+                name = f"llama-embeddings:{Path(self._settings.path).name}"
+                self._desk = _Desk(lambda: Encoder(self._settings, self._directory), name)
+                end_at_exit(self._desk)
+            self._desk.add(job)
+        return job.future
