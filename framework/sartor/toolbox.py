@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ __all__ = ["check_call", "offer", "run_tool", "storable", "summary"]
 log = logging.getLogger("sartor.tools")
 
 
+_AROUND = re.compile(r"[$^]|\\[bBAZ]|\(\?(?!:)")
 _MOST_STRETCHES = 200
 _THREADS = 32
 _WORDS_OF_USER = 4
@@ -65,8 +66,11 @@ def summary(offered: dict[str, JSONValue]) -> str:
 def _fitting(said: Sequence[str], pattern: JSONValue) -> Iterator[JSONValue]:
     """The stretches of words in `said` that fit `pattern`, or all of them, each once, the last message's first."""
     fits = re.compile(str(pattern), re.IGNORECASE) if pattern else None
+    inside = _anywhere(str(pattern)) if pattern else None
     seen: set[str] = set()
     for text in reversed(said):
+        if inside is not None and not inside.search(text):
+            continue
         words = [match.span() for match in re.finditer(r"[^\s,;:!?()\"“”«»]+", text)]
         for at, (start, _) in enumerate(words):
             for _, end in words[at : at + _WORDS_OF_USER]:
@@ -76,6 +80,14 @@ def _fitting(said: Sequence[str], pattern: JSONValue) -> Iterator[JSONValue]:
                     yield stretch
                 if len(seen) >= _MOST_STRETCHES:
                     return
+
+
+@lru_cache(maxsize=256)
+def _anywhere(pattern: str) -> re.Pattern[str] | None:
+    """What must stand in a text of which some stretch fits `pattern`; None where that cannot be told, since the
+    pattern looks at what is around it."""
+    core = pattern.removeprefix("^").removesuffix("$")
+    return None if _AROUND.search(core) else re.compile(core, re.IGNORECASE)
 
 
 def check_call(

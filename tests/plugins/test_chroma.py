@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -369,3 +369,27 @@ async def test_from_files_to_passages(plugin: ChromaPlugin, tmp_path: Path) -> N
 def test_settings() -> None:
     with pytest.raises(ValueError, match="cannot both be 0"):
         ChromaSettings(keywords=0, vectors=0)
+
+
+async def test_few_chunks_are_searched_without_a_thread_when_nobody_uses_the_folder(
+    plugin: ChromaPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = bot(tmp_path)
+    index = plugin.sartor_index(info, embeddings())
+    await index.add(chunks(info, ("Lamps", "A lamp costs ten euros."), ("Chairs", "A chair costs twenty euros.")))
+    first = await index.search("What does a lamp cost?", 2)
+    hops: list[object] = []
+
+    async def hop(work: Callable[..., object], *told: object) -> object:
+        hops.append(work)
+        return await asyncio.get_running_loop().run_in_executor(None, work, *told)
+
+    monkeypatch.setattr(asyncio, "to_thread", hop)
+    assert [hit.chunk for hit in await index.search("What does a lamp cost?", 2)] == [hit.chunk for hit in first]
+    assert not hops
+    with index._folders.use(info.data / "index"):  # somebody else does
+        waiting = asyncio.create_task(index.search("What does a lamp cost?", 2))
+        await asyncio.sleep(0.05)
+        assert hops and not waiting.done()
+    assert [hit.chunk for hit in await waiting] == [hit.chunk for hit in first]
+    await index.close()

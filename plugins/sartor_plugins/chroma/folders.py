@@ -105,21 +105,44 @@ class TenantFolders:
                 folder.users -= 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def use_if_free(self, path: Path) -> Iterator[TenantFolder | None]:
+        """The folder at `path` for this thread alone, if it is open and nobody uses it. Never waits."""
+        folder = None
+        if self._changed.acquire(blocking=False):
+            try:
+                found = self._open.get(path)
+                if found is not None and not found.users and found.turn.acquire(blocking=False):
+                    self._open.move_to_end(path)
+                    folder = found
+            finally:
+                self._changed.release()
+        try:
+            yield folder
+        finally:
+            if folder is not None:
+                folder.turn.release()
+
     def close(self, path: Path) -> None:
         """Close the folder at `path` once nobody uses it; nothing if it is not open."""
         with self._changed:
             self._changed.wait_for(lambda: path not in self._open or not self._open[path].users)
             folder = self._open.pop(path, None)
             if folder is not None:
-                folder.close()
+                with folder.turn:
+                    folder.close()
 
     def _close_idle(self, keep: int) -> None:
         """Close the folders that were used least recently, until `keep` are left or the rest are in use."""
         for path in list(self._open):
             if len(self._open) <= keep:
                 return
-            if not self._open[path].users:
-                self._open.pop(path).close()
+            folder = self._open[path]
+            if not folder.users and folder.turn.acquire(blocking=False):
+                try:
+                    self._open.pop(path).close()
+                finally:
+                    folder.turn.release()
 
 
 def _locked(path: Path) -> BaseFileLock:

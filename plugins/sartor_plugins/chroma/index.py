@@ -29,6 +29,8 @@ __all__ = ["ChromaIndex"]
 _T = TypeVar("_T")
 
 _SHARE_OF_BEFORE = 0.8
+_FEW = 64
+"""Chunks of a bot up to which it is searched in the caller's own thread."""
 _CANDIDATES = 50
 """How many chunks each search proposes at least."""
 
@@ -89,7 +91,10 @@ class ChromaIndex:
             cosines = self._cosines(folder, told, max(_CANDIDATES, 4 * limit), audience)
             return [self._one(folder, text, near, limit, audience) for text, near in zip(asked, cosines, strict=True)]
 
-        found = await self._run(work)
+        light = embed is None or bool(vectors) or hasattr(embed, "embed_array")
+        found = self._at_once(work) if light else None
+        if found is None:
+            found = await self._run(work)
         return found[0] if len(found) == 1 else _together(found[0], found[1], limit)
 
     def _cosines(
@@ -147,6 +152,17 @@ class ChromaIndex:
 
     def _vectors(self, folder: TenantFolder) -> Vectors:
         return Vectors(folder, self._bot, self._model)
+
+    def _at_once(self, work: Callable[[TenantFolder], _T]) -> _T | None:
+        """`work` in this thread, if nobody uses the tenant's folder and the bot's vectors are few and held in memory:
+        to search them takes about as long as to change threads. None where it is not so."""
+        if self._turn.locked():
+            return None
+        with self._folders.use_if_free(self._path) as folder:
+            if folder is None or not 0 < (Vectors.held(folder, self._bot) or 0) <= _FEW:
+                return None
+            with translated(self._path, self._bot.id):
+                return work(folder)
 
     async def _run(self, work: Callable[[TenantFolder], _T]) -> _T:
         """`work` in a thread, alone in the tenant's folder. Raises `SartorError` only, for what is not a bug."""

@@ -67,6 +67,12 @@ class Vectors:
         self._name = f"bot-{bot.bot}"
         self._key = (folder.path, self._name)
 
+    @staticmethod
+    def held(folder: TenantFolder, bot: BotInfo) -> int | None:
+        """How many vectors of the bot are held in memory; None where its collection is not."""
+        held = folder.held.get((folder.path, f"bot-{bot.bot}"))
+        return None if held is None else len(held)
+
     def add(self, chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]]) -> None:
         """Add or replace chunks. Raises `KnowledgeError` for vectors of other embeddings than those here."""
         import numpy as np
