@@ -6,19 +6,18 @@ and what becomes of the replies in it, stands in `crew` and `batches`.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sartor_plugins.llama.engine.batches import Run
 from sartor_plugins.llama.engine.crew import Crew, Limits, Machine, late
+from sartor_plugins.llama.engine.ending import end_at_exit
 from sartor_plugins.llama.engine.jobs import Bell, Job
 from sartor_plugins.llama.engine.queue import Waiting
 
@@ -79,7 +78,7 @@ class Engine(Generic[R, E]):
         with self._lock:
             if self._lane is None:
                 self._lane = _Lane(self._make, self._name, self._limits)
-                _end_at_exit(self._lane)
+                end_at_exit(self._lane)
             if job is not None:
                 self._lane.add(job)
             return self._lane
@@ -252,15 +251,3 @@ def _tell(job: Job[R, E], end: BaseException | bool) -> None:
     bell = job.outbox.put((), end)
     if bell is not None:
         bell.ring()
-
-
-def _end_at_exit(lane: _Lane[R, E]) -> None:
-    """A thread inside native code while the interpreter goes down would crash it."""
-    known = weakref.ref(lane)
-
-    def end() -> None:
-        if (found := known()) is not None:
-            found.abandoned = True
-            found.end()
-
-    atexit.register(end)
