@@ -25,6 +25,7 @@ from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, Outbox, SyncOutbox
 from sartor_plugins.llama.messages import chunk_of, last_chunk, lines_of
+from sartor_plugins.llama.remote import RemoteEngine
 from sartor_plugins.llama.reply import Compared, Ended, Request, Said
 from sartor_plugins.llama.runtime import load
 from sartor_plugins.llama.sampling import Sampling
@@ -50,13 +51,12 @@ class LlamaChatModel(BaseChatModel):
     accepts_share: ClassVar[bool] = True
 
     _settings: LlamaSettings = PrivateAttr()
-    _engine: Engine[Request, Said] = PrivateAttr()
+    _engine: Engine[Request, Said] | RemoteEngine = PrivateAttr()
 
     def __init__(self, settings: LlamaSettings, directory: Path) -> None:
         super().__init__()
         self._settings = settings
-        limits = Limits(settings.parallel, settings.queue, settings.idle_seconds, settings.speculation)
-        self._engine = Engine(lambda: load(settings, directory), f"llama:{Path(settings.path).name}", limits)
+        self._engine = _engine(settings, directory)
 
     async def start(self) -> None:
         """Load the model now. Raises `ModelError` when it cannot be."""
@@ -250,6 +250,14 @@ class LlamaChatModel(BaseChatModel):
             share=float(_or(told.get("share"), 1.0)),
             adapter=tenant if tenant in settings.adapters else "",
         )
+
+
+def _engine(settings: LlamaSettings, directory: Path) -> Engine[Request, Said] | RemoteEngine:
+    name = f"llama:{Path(settings.path).name}"
+    limits = Limits(settings.parallel, settings.queue, settings.idle_seconds, settings.speculation)
+    if settings.isolation == "process":
+        return RemoteEngine(settings, directory, name, limits)
+    return Engine(lambda: load(settings, directory), name, limits)
 
 
 def _or(given: Any, default: Any) -> Any:

@@ -20,6 +20,7 @@ from sartor.modelfile import Notes, size_of
 
 from sartor_plugins.builtin import MODEL
 from sartor_plugins.llama import trial
+from sartor_plugins.llama.crash import causes, signal_name
 from sartor_plugins.llama.settings import AdapterSettings, FileSettings
 
 __all__ = ["ensure_loads", "needs_probe", "probe", "probe_adapter", "try_out"]
@@ -31,7 +32,6 @@ _MEMORY = 2 << 30
 _SECONDS = 60.0
 _RATE = 50e6
 """Bytes a second that a slow disk reads: the time that a file is given grows with its size."""
-_LOADER = "llama_model_load_from_file_impl"
 
 
 def needs_probe(path: Path, settings: FileSettings) -> bool:
@@ -104,7 +104,7 @@ def _environment() -> dict[str, str]:
 
 
 def _failure(path: Path, code: int, log: str) -> ModelError:
-    told = _told(log)
+    told = causes(log) or "it does not say why"
     again = "Download or convert it again."
     if re.search(r"bad_alloc|std::length_error|MemoryError|failed to allocate|cannot allocate", log, re.IGNORECASE):
         return _refused(path, f"the file asks for more memory than a model of its size needs: {told}", again)
@@ -114,21 +114,11 @@ def _failure(path: Path, code: int, log: str) -> ModelError:
     if code == trial.MISSING:
         return _refused(path, f"llama.cpp cannot be loaded: {told}", "pip install --force-reinstall 'sartor[local]'")
     if code < 0:
-        names = {item.value: item.name for item in signal.Signals}
-        name = names.get(-code, str(-code))
+        name = signal_name(code)
         killed = " (was the memory full?)" if -code == getattr(signal, "SIGKILL", 9) else ""
         what = f"llama.cpp crashed on the file in a trial, by signal {name}{killed}: {told}"
         return _refused(path, what, f"{again} It would have ended this process.")
     return _refused(path, f"the trial ended with code {code}: {told}", again)
-
-
-def _told(log: str) -> str:
-    """The lines of a log that say why, without the names of functions and folders."""
-    lines = [line.strip(" .") for line in log.splitlines() if line.strip(" .") and _LOADER not in line]
-    causes = [line for line in lines if re.search(r"error|fail|assert|invalid|terminate|what\(\)|abort", line, re.I)]
-    shown = "; ".join(dict.fromkeys((causes or lines[-1:])[:2]))
-    shown = re.sub(r"\S*/([\w.-]+:\d+:)", r"\1", shown.replace("llama_model_load: error loading model: ", ""))
-    return (shown if len(shown) <= 300 else f"{shown[:299]}…") or "it does not say why"
 
 
 def _refused(path: Path, what: str, remedy: str) -> ModelError:

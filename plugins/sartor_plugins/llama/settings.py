@@ -86,6 +86,9 @@ class LlamaSettings(FileSettings):
     spill: int | None = Field(default=None, ge=0)
     """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
+    isolation: Literal["thread", "process"] = "thread"
+    """``process``: the model runs in a process of its own. A crash of llama.cpp then ends the replies that are being
+    computed, and not this process."""
     adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     """LoRA adapters by the name of the tenant that they are for."""
 

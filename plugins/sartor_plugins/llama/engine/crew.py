@@ -19,7 +19,7 @@ from sartor_plugins.llama.engine.queue import Waiting
 from sartor_plugins.llama.engine.track import Compute, Fork, Need, Place, Track
 from sartor_plugins.llama.engine.weights import Adapter
 
-__all__ = ["Crew", "Limits", "Machine", "late", "told"]
+__all__ = ["Crew", "Limits", "Machine", "late", "told", "unread"]
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -102,13 +102,12 @@ class Crew(Generic[R, E]):
         """End replies that were cancelled, are over time, or that nobody reads."""
         now = time.monotonic()
         for run in list(self.runs):
-            unread = run.job.outbox.unread_since
             if run.job.cancelled:
                 self._leave(run, True)
             elif now > run.job.deadline:
                 self._leave(run, late(run.job))
-            elif unread is not None and now - unread > self._limits.idle_seconds:
-                self._leave(run, ModelError(f"nobody read the reply for {self._limits.idle_seconds:g} seconds"))
+            elif (error := unread(run.job, self._limits, now)) is not None:
+                self._leave(run, error)
 
     def let_in(self) -> None:
         """Give seats to those who wait, tenants with the fewest replies for their weight first.
@@ -315,6 +314,14 @@ def late(job: Job[R, E]) -> ModelError:
         f"the reply took longer than {job.seconds:g} seconds",
         remedy="Set `seconds` of the model higher, or let fewer replies run at once.",
     )
+
+
+def unread(job: Job[R, E], limits: Limits, now: float) -> ModelError | None:
+    """The error that ends `job` where nobody has read for too long what it was told."""
+    since = job.outbox.unread_since
+    if since is None or now - since <= limits.idle_seconds:
+        return None
+    return ModelError(f"nobody read the reply for {limits.idle_seconds:g} seconds")
 
 
 def told(error: Exception) -> SartorError:

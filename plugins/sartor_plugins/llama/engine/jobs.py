@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from sartor_plugins.llama.engine.prefixes import Scope
 
-__all__ = ["AsyncOutbox", "Bell", "Job", "Outbox", "Plan", "SyncOutbox"]
+__all__ = ["AsyncOutbox", "Bell", "Job", "LoopBell", "Outbox", "Plan", "SyncOutbox"]
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -35,6 +35,13 @@ class Plan:
     """Of a fork, at most."""
     drafts: bool = True
     """Whether the reply may profit from drafts."""
+
+
+class Bell(Protocol):
+    """Tells somebody that there is something in outboxes; one may stand for many of them."""
+
+    def ring(self) -> None:
+        """Tell them. May be called from any thread."""
 
 
 class Outbox(Protocol[E_contra]):
@@ -79,10 +86,10 @@ class Job(Generic[R, E]):
         """Seconds in the queue, once the work has begun."""
 
 
-class Bell:
+class LoopBell:
     """Wakes the tasks of one event loop that wait for the engine."""
 
-    _known: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Bell]] = weakref.WeakKeyDictionary()
+    _known: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBell]] = weakref.WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
@@ -90,11 +97,11 @@ class Bell:
         self._sleepers: list[asyncio.Future[None]] = []
 
     @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> Bell:
+    def of(cls, loop: asyncio.AbstractEventLoop) -> LoopBell:
         """The bell of `loop`. To be called in its thread."""
         return cls._known.setdefault(loop, cls(loop))
 
-    def add(self, sleeper: asyncio.Future[None]) -> Bell:
+    def add(self, sleeper: asyncio.Future[None]) -> LoopBell:
         """Let the next `ring` wake `sleeper`."""
         with self._lock:
             self._sleepers.append(sleeper)
@@ -150,7 +157,7 @@ class AsyncOutbox(Generic[E]):
         self._end: BaseException | bool = False
         self._lock = threading.Lock()
         self._sleeper: asyncio.Future[None] | None = None
-        self._bell = Bell.of(self._loop)
+        self._bell = LoopBell.of(self._loop)
 
     def put(self, events: Sequence[E], end: BaseException | bool = False) -> Bell | None:
         with self._lock:
