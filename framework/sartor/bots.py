@@ -169,7 +169,7 @@ class Bots(Mapping[str, Bot]):
                 tools=_tools(plugins, info),
                 policies=_policies(plugins, info),
                 store=self.store.tenant(info.tenant),
-                share=self.project.plan(info.tenant).share,
+                share=effective.plan.share,
             )
         )
 

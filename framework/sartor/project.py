@@ -31,6 +31,8 @@ class EffectiveBot:
     merged: Merged
     template: Template | None
     file: YamlFile
+    plan: PlanSpec
+    """What the tenant's plan gives it."""
 
     @property
     def instructions(self) -> tuple[Part, ...]:
@@ -127,7 +129,7 @@ class Project:
         if not path.is_file():
             raise self._unknown("bot", bot_id, self.bots())
         file = read_yaml(path)
-        self.plan(tenant)
+        plan = self.plan(tenant)
         template = self._template(file)
         layers = [Layer(template.bot, Origin.OPERATOR, template.bot.data)] if template else []
         layers.append(Layer(self.file, Origin.OPERATOR, _mapping(self.file, "bots"), ("bots",)))
@@ -150,7 +152,7 @@ class Project:
                 remedy=f"It has: {', '.join(self.spec.models)}.",
             )
         info = BotInfo(tenant, bot, directory, self.data(tenant), spec.languages[0], values)
-        return EffectiveBot(info, spec, merged, template, file)
+        return EffectiveBot(info, spec, merged, template, file, plan)
 
     def data(self, tenant: str) -> Path:
         """The folder of a tenant's search indexes."""
