@@ -80,8 +80,9 @@ class _Desk:
             for (job, number, _), vector in zip(group, vectors, strict=True):
                 job.vectors[number] = vector
                 job.left -= 1
-                if not job.left and not job.future.cancelled():
+                if not job.left and _claim(job):
                     job.future.set_result(job.vectors)
+        self._fail(self._all(), ModelError("the embedding model was closed"))
         if encoder is not None:
             encoder.close()
 
@@ -105,9 +106,13 @@ class _Desk:
                 job = self._jobs.popleft() if self._jobs else None
             if job is None:
                 return group
-            if job.future.cancelled():
+            if job.future.done():  # cancelled, or failed in a batch before
                 continue
-            job.tokens = job.tokens or encoder.tokens(job.texts[job.begun])
+            try:
+                job.tokens = job.tokens or encoder.tokens(job.texts[job.begun])
+            except Exception as error:  # those that are in the batch already have nothing to do with it
+                self._fail([job], error)
+                continue
             if not encoder.fits([tokens for _, _, tokens in group], job.tokens):
                 with self._news:
                     self._jobs.appendleft(job)
@@ -124,8 +129,13 @@ class _Desk:
             with self._news:
                 if job in self._jobs:
                     self._jobs.remove(job)
-            if not job.future.done():
+            if _claim(job):
                 job.future.set_exception(told)
+
+
+def _claim(job: _Job) -> bool:
+    """Whether the caller is still to be told: from now on nobody can cancel."""
+    return not job.future.done() and job.future.set_running_or_notify_cancel()
 
 
 class LlamaEmbeddings(Embeddings):
