@@ -13,20 +13,24 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
-from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable, readable, tells, unsupported
+from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable
 from sartor.judge import Approver, Judge
+from sartor.observing import Observers, Step
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
 from sartor.prompt import Persona, after_tools, compose
+from sartor.settling import Settled, settle_phrase, settle_quotes
 from sartor.spec import BotSpec
 from sartor.texts import in_language
-from sartor.toolbox import check_call, offer, run_tool, storable, summary
+from sartor.toolbox import WAITING, check_call, offer, offer_callers, run_tool, storable, summary
 from sartor.tools import Tool
 from sartor.values import (
+    NO_USAGE,
     BotInfo,
+    CallerTool,
     Citation,
     Delta,
     Event,
@@ -39,12 +43,15 @@ from sartor.values import (
     Part,
     Passage,
     Reply,
+    Started,
     ToolCall,
     ToolFinished,
     ToolResult,
     ToolStarted,
     ToolUse,
+    ToolWanted,
     Turn,
+    TurnOptions,
     Usage,
 )
 
@@ -77,6 +84,7 @@ class BotParts:
     store: TenantStore
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
+    observers: Observers = field(default_factory=Observers)
     readings: Readings = field(default_factory=Readings)
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -85,15 +93,24 @@ class BotParts:
 class TurnPath:
     """One turn on its way."""
 
-    def __init__(self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        parts: BotParts,
+        turn: Turn,
+        options: TurnOptions,
+        approve: Approver | None,
+        emit: Callable[[Event], None],
+    ) -> None:
         self.parts = parts
         self.spec = parts.spec
         self.raw = turn.text
         self.turn = replace(turn, text="")  # until the input policies have let it pass, there is no text to keep
+        self.options = options
+        self.callers: Mapping[str, CallerTool] = {tool.name: tool for tool in options.tools}
         self.emit = emit
         self.judge = Judge(parts.policies, self.turn, approve)
         self.release = self.judge.release()
-        self.persona = _persona(parts, turn)
+        self.persona = _persona(parts, turn, options)
         self.passages: Sequence[Passage] = ()
         self.citations: Sequence[Citation] = ()
         self.uses: list[ToolUse] = []
@@ -104,10 +121,13 @@ class TurnPath:
         self.gap = ""
         self.ending = ""
         self.error = ""
+        self.cut = False
 
     async def run(self) -> None:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
         deadline = asyncio.timeout(self.spec.limits.turn_seconds)
+        self.emit(Started(self.turn))
+        self.parts.observers.turn_started(self.turn)
         try:
             async with deadline:
                 await self.walk()
@@ -138,37 +158,67 @@ class TurnPath:
         except asyncio.CancelledError:
             await storing
             raise
+        finally:
+            self.parts.observers.turn_finished(reply)
         return reply
 
     async def walk(self) -> None:
-        turn, limits = self.turn, self.spec.limits
-        (text, verdict), history = await asyncio.gather(  # reading the history needs no text
-            self.judge.input(self.raw),
-            self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns),
-        )
+        steps = self.spec.limits.tool_steps
+        (text, verdict), history = await asyncio.gather(self.judge.input(self.raw), self.earlier())
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
-        history = [exchange for exchange in history if exchange.question]
         if history:
             self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
+        for brought in self.options.uses:
+            if (resumed := await self.resume(brought)) is None:
+                return
+            messages = after_tools(messages, "", resumed)
         tools = self.offered(history)
-        for step in range(limits.tool_steps + 1):
-            said, calls = await self.speak(messages, tools if step < limits.tool_steps else ())
+        for step in range(steps + 1):
+            said, calls = await self.speak(messages, tools if step < steps else ())
             if not calls or self.release.blocked:
                 break
+            if all(call.name in self.callers for call in calls):
+                return await self.hand_over(calls, messages)
             uses: list[ToolUse] = []
-            for call in calls[:_CALLS_AT_ONCE]:
+            for call in [call for call in calls if call.name not in self.callers][:_CALLS_AT_ONCE]:
                 if (use := await self.use(call, messages)) is None:
                     return
                 uses.append(use)
             messages = after_tools(messages, said, uses)
         if self.release.blocked:
             self.block(self.release.blocked)
-        elif not self.release.text and not self.ending:
+        elif not self.release.text and not self.ending and self.outcome is not Outcome.CALLS:
             self.fail("the model gave no answer")
+
+    async def earlier(self) -> list[Exchange]:
+        """What was said before: the stored conversation, or what the caller brings instead, as far as the input
+        policies let it pass."""
+        turn, limit = self.turn, self.spec.limits.history_turns
+        if self.options.history is None:
+            stored = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limit)
+            return [exchange for exchange in stored if exchange.question and exchange.reply]
+        brought: list[Exchange] = []
+        for exchange in self.options.history[-limit:] if limit else ():
+            text, verdict = await self.judge.input(exchange.question)
+            if verdict.kind is Kind.ALLOW:
+                brought.append(replace(exchange, question=text))
+        return brought
+
+    async def resume(self, brought: Sequence[ToolUse]) -> list[ToolUse] | None:
+        """Calls of the caller's tools with the results that it brings, after the policies; None when one ended it."""
+        resumed: list[ToolUse] = []
+        for use in brought:
+            text, verdict = await self.judge.tool_result(use.call, use.result)
+            if verdict.kind is not Kind.ALLOW:
+                self.block(verdict)
+                return None
+            resumed.append(replace(use, result=replace(use.result, text=text[: self.spec.limits.tool_characters])))
+        self.uses += resumed
+        return resumed
 
     async def retrieve(self) -> list[Passage]:
         """The best passages of all retrievers, each checked to be this tenant's."""
@@ -181,7 +231,8 @@ class TurnPath:
                     raise RunError(f"{type(retriever).__name__} returned a passage of another tenant")
                 if passage.id not in best or best[passage.id].score < passage.score:
                     best[passage.id] = passage
-        self.seconds["retrieval"] = time.perf_counter() - began
+        if limit and self.parts.retrievers:
+            self.passed("retrieval", self.parts.info.id, began)
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
 
@@ -189,8 +240,11 @@ class TurnPath:
         """The tools that the model is told of: those for this audience, and for what the user has said so far."""
         said = [*(exchange.question for exchange in history), self.turn.text]
         tools = self.parts.tools.values()
+        if self.options.tool_choice == "none":
+            return ()
         mine = [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
-        return [told for tool in mine if (told := offer(tool, said)) is not None]
+        own = [told for tool in mine if (told := offer(tool, said)) is not None]
+        return [*own, *map(offer_callers, self.callers.values())]
 
     async def speak(
         self, messages: Sequence[Message], tools: Sequence[dict[str, JSONValue]]
@@ -200,20 +254,23 @@ class TurnPath:
         from sartor.langchain import say  # costs half a second, so not before the first message
 
         grounding = self.spec.grounding
-        quotes = self.quotable(tools) if grounding.mode == "quote" and not self.uses else None
+        choice = self.options.tool_choice if not self.uses else "auto"
+        forced = choice not in ("auto", "none")
+        quotes = self.quotable(tools) if grounding.mode == "quote" and not self.uses and not forced else None
         whole = grounding.mode == "quote"
         numbers = CitationFilter(len(self.passages))
         text = ""
         pieces = 0
         counted = Usage()
         calls: Sequence[ToolCall] = ()
-        began = time.perf_counter()
+        began, first, failed = time.perf_counter(), None, True
         stream = say(
             self.parts.model,
             messages,
             tools=tools,
+            tool_choice=choice,
             choices=quotes.choices if quotes else None,
-            max_tokens=self.spec.limits.reply_tokens,
+            asked=self.asked(),
             tenant=self.turn.tenant,
             share=self.parts.share,
         )
@@ -223,24 +280,31 @@ class TurnPath:
                 calls = said.calls or calls if tools else ()
                 pieces += bool(said.text)
                 counted += said.usage
+                self.cut = said.cut
+                if said.text and first is None:
+                    first = time.perf_counter() - began
                 if said.text and not whole:
                     gap, self.gap = self.gap, ""
                     if not await self.give(gap + numbers.feed(said.text)):
                         break
+            failed = False
         finally:
             await stream.aclose()
             # A model that was stopped did not tell its tokens: then each piece counts as one.
-            self.usage += counted if counted.calls else Usage(generated=pieces, calls=1)
-        self.seconds["model"] += time.perf_counter() - began
+            counted = counted if counted.calls else Usage(generated=pieces, calls=1)
+            self.usage += counted
+            self.passed("model", self.parts.model_name, began, usage=counted, error=failed, first_text=first)
         if calls:
             if text.strip() and not whole:
                 await self.give(numbers.feed("", final=True).rstrip())
                 self.gap = "\n\n"
             return text, calls
         if quotes is not None:
-            text = self.quoted(quotes, text)
-        elif whole:
-            text = self.checked(text)
+            text = self.settle(settle_quotes(quotes, text, self.persona.unknown))
+        elif whole and self.uses:
+            text = self.settle(self.phrased(text))
+        elif whole:  # a tool was asked for, and the model wrote freely instead
+            text = self.settle(Settled(self.persona.unknown, outcome=Outcome.UNKNOWN))
         else:
             self.citations = cited(text, self.passages)
             self.outcome = Outcome.UNKNOWN if text.strip() == self.persona.unknown else self.outcome
@@ -263,38 +327,44 @@ class TurnPath:
             readings=self.parts.readings,
         )
 
-    def quoted(self, quotes: Quotable, text: str) -> str:
-        """`text` if it consists of sources only, else the bot's way to say that it does not know."""
-        found = quotes.read(text)
-        if found is None or not found.known:
-            self.outcome = Outcome.UNKNOWN
-            return self.persona.unknown
-        self.citations = found.citations
-        return found.text
+    def phrased(self, text: str) -> Settled:
+        """What the model made of tool results."""
+        return settle_phrase(
+            text,
+            self.uses,
+            [self.turn.text, *(part.text for part in self.persona.instructions)],
+            verbatim=self.spec.grounding.tool_results == "verbatim",
+            failed=in_language(self.spec.replies.failed, self.turn.language),
+        )
 
-    def checked(self, text: str) -> str:
-        """What the model made of tool results, if it tells of them and every figure and name in it has a source,
-        else the results themselves."""
-        results = [use.result.text for use in self.uses]
-        sources = [*results, self.turn.text, *(part.text for part in self.persona.instructions)]
-        verbatim = self.spec.grounding.tool_results == "verbatim"
-        good = [use.result.text for use in self.uses if not use.result.error]
-        if not good:  # what a tool's error says is for the model and the operator
-            self.outcome, self.error = Outcome.FAILED, results[-1]
-            return in_language(self.spec.replies.failed, self.turn.language)
-        if verbatim or not tells(text, good) or unsupported(text, sources):
-            return "\n".join(map(readable, good))
-        return text.strip()
+    def settle(self, settled: Settled) -> str:
+        self.citations, self.outcome, self.error = settled.citations, settled.outcome, settled.error
+        return settled.text
+
+    def asked(self) -> dict[str, JSONValue]:
+        """What the model is asked for beside the messages, within the bot's limits."""
+        most = self.options.model.get("max_tokens")
+        limit = self.spec.limits.reply_tokens
+        return {**self.options.model, "max_tokens": min(most, limit) if isinstance(most, int) else limit}
+
+    async def hand_over(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> None:
+        """End the turn with calls of the caller's own tools, as far as the policies let them pass."""
+        seen = _seen(messages)
+        for call in calls[:_CALLS_AT_ONCE]:
+            call = replace(call, arguments=storable(call.arguments), origins=argument_origins(call.arguments, seen))
+            verdict = await self.judge.tool_call(call)
+            if verdict.kind is Kind.ALLOW and self.callers[call.name].acts:
+                verdict = await self.guard(call, seen)
+            if verdict.kind is not Kind.ALLOW:
+                return self.block(verdict)
+            self.uses.append(ToolUse(call, ToolResult(call.id, call.name, WAITING)))
+            self.emit(ToolWanted(call))
+        self.outcome = Outcome.CALLS
 
     async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
         """Run one tool call between its policies; None when a policy ended the turn."""
         began = time.perf_counter()
-        seen = [
-            part
-            for message in messages
-            for part in message.parts
-            if message.role == "system" or part.origin is not Origin.OPERATOR  # not the numbers of passages
-        ]
+        seen = _seen(messages)
         call = replace(call, origins=argument_origins(call.arguments, seen))
         checked = check_call(self.parts.tools, call, self.turn.audience)
         if isinstance(checked, ToolResult):
@@ -315,7 +385,7 @@ class TurnPath:
         allowed = verdict.kind is Kind.ALLOW
         use = ToolUse(call, replace(result, text=text if allowed else "(withheld by a policy)"))
         self.uses.append(use)
-        self.seconds["tools"] += time.perf_counter() - began
+        self.passed("tool", call.name, began, error=result.error)
         if not allowed:
             self.block(verdict)
             return None
@@ -342,6 +412,22 @@ class TurnPath:
             self.seconds.setdefault("first_text", time.perf_counter() - self.began)
             self.emit(Delta(cleared))
         return self.release.blocked is None
+
+    def passed(
+        self,
+        kind: Literal["retrieval", "model", "tool"],
+        name: str,
+        began: float,
+        *,
+        usage: Usage = NO_USAGE,
+        error: bool = False,
+        first_text: float | None = None,
+    ) -> None:
+        """Count the seconds of a step that is over, and tell the observers of it."""
+        seconds = time.perf_counter() - began
+        self.seconds["tools" if kind == "tool" else kind] += seconds
+        step = Step(kind, name, time.time() - seconds, seconds, usage, error, first_text)
+        self.parts.observers.step_finished(self.turn, step)
 
     def know(self, turn: Turn) -> None:
         self.turn = self.judge.turn = turn
@@ -377,15 +463,27 @@ class TurnPath:
             seconds=dict(self.seconds),
             model=self.parts.model_name,
             error=self.error,
+            cut=self.cut,
         )
 
 
-def _persona(parts: BotParts, turn: Turn) -> Persona:
+def _seen(messages: Sequence[Message]) -> list[Part]:
+    """The parts of a prompt that may hold a value, which the numbers of passages do not."""
+    return [
+        part
+        for message in messages
+        for part in message.parts
+        if message.role == "system" or part.origin is not Origin.OPERATOR
+    ]
+
+
+def _persona(parts: BotParts, turn: Turn, options: TurnOptions) -> Persona:
     spec = parts.spec
     told = list(parts.instructions)
     if turn.audience:
         extra = spec.audiences[turn.audience].instructions
         told += [Part(text, Origin.TENANT) for text in ([extra] if isinstance(extra, str) else extra)]
+    told += [Part(text, Origin.TENANT) for text in options.instructions]
     return Persona(
         instructions=tuple(told),
         greeting=in_language(spec.replies.greeting, turn.language),
