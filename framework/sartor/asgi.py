@@ -29,8 +29,8 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
     """The application that serves `project`: a folder, which its lifespan opens and closes, or bots that the host
     opened and goes on to own.
 
-    Raises `SpecError` for a faulty `sartor.yaml`, `UsageError` when the extra ``serve`` is not installed. A host that mounts it enters `running` in its own
-    lifespan, since an application that is mounted gets no lifespan events.
+    Raises `SpecError` for a faulty `sartor.yaml`, and `UsageError` when the extra ``serve`` is not installed. A host
+    that mounts it enters `running` in its own lifespan, since an application that is mounted gets no lifespan events.
     """
     try:
         from sartor.server.app import build
