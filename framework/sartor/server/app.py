@@ -17,6 +17,7 @@ from sartor.bots import Bots
 from sartor.server import failures
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
+from sartor.server.openai import responses
 from sartor.server.openapi import describe
 from sartor.server.service import Service
 
@@ -25,7 +26,12 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    conversations.router,
+    turns.router,
+    responses.router,
+)
 
 
 def build(opened: Opener, *, docs: bool = True) -> FastAPI:

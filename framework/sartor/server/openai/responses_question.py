@@ -1,0 +1,326 @@
+"""What a request for a response asks of which bot, in whose name, going on from what."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sartor.server.caller import Caller
+from sartor.server.failures import Failure
+from sartor.server.live import Question
+from sartor.server.openai.responses_input import Said, what_was_said
+from sartor.server.openai.responses_objects import (
+    Echo,
+    FunctionCallObject,
+    FunctionCallOutputObject,
+    Kept,
+    MessageObject,
+    input_items,
+    restored,
+    waiting,
+)
+from sartor.server.openai.responses_request import (
+    AllowedTools,
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    Item,
+    ItemReference,
+    MessageItem,
+    NamedTool,
+    ResponseRequest,
+    TextFormat,
+)
+from sartor.server.service import Service
+from sartor.store import StoredResponse, TenantStore
+from sartor.values import (
+    CallerTool,
+    Exchange,
+    JSONValue,
+    Outcome,
+    Reply,
+    ToolResult,
+    ToolUse,
+    TurnOptions,
+)
+
+__all__ = ["Asked", "find_response", "question_of", "turn_of"]
+
+_ITEM = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})(?:_\w+)?")
+_NO_ARGUMENTS: dict[str, JSONValue] = {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and what is kept of its request."""
+
+    question: Question
+    kept: Kept
+    previous: str
+    """The turn that it goes on from; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a question goes on from."""
+
+    turns: Sequence[Reply] = ()
+    """The oldest first."""
+    conversation: str = ""
+    system: Sequence[str] = ()
+
+
+def turn_of(response: str) -> str:
+    """The turn of a response. Raises `Failure` 404 for what cannot be the id of one."""
+    if not response.startswith("resp_") or len(response) > 200:
+        raise _no_response(response)
+    return response.removeprefix("resp_")
+
+
+async def find_response(store: TenantStore, response: str, caller: Caller, limit: int = 1) -> list[StoredResponse]:
+    """The response of that id and those that led to it, the latest first. Raises `Failure` 404 where there is none,
+    or where the caller speaks for a user and it is another's."""
+    found = await store.responses(turn_of(response), limit)
+    if not found:
+        raise _no_response(response)
+    owner = found[0].turn.reply.turn.user
+    if owner != caller.user and not caller.user.startswith("key:") and "read" not in caller.scopes:
+        raise _no_response(response)
+    return found
+
+
+async def question_of(service: Service, asked: ResponseRequest, caller: Caller) -> Asked:
+    """Raises `Failure` for what cannot be asked."""
+    _refuse(asked)
+    bot_id = caller.bot_id(asked.model)
+    if bot_id not in service.bots:
+        raise Failure(404, f"there is no bot {asked.model[:100]!r}", code="model_not_found", param="model")
+    limits = service.bots[bot_id].spec.limits
+    store = service.bots.store.tenant(caller.tenant)
+    named = asked.user or asked.safety_identifier
+    speaker = caller.speaks_as(named)
+    before, previous = _Before(), ""
+    if asked.previous_response_id:
+        chain = await _chain(store, asked.previous_response_id, speaker, 2 * limits.history_turns + 2)
+        latest = chain[0].turn.reply.turn
+        if f"{caller.tenant}/{latest.bot}" != bot_id:
+            message = f"the previous response is of the bot {caller.tenant}/{latest.bot}, not of {bot_id}"
+            raise Failure(400, message, code="invalid_value", param="previous_response_id")
+        speaker = replace(speaker, user=latest.user)
+        previous = latest.id
+        turns = [one.turn.reply for one in reversed(chain)]
+        before = _Before(turns, latest.conversation, Kept.model_validate(chain[0].told).system)
+    elif asked.conversation:
+        before = await _conversation(store, asked, speaker, bot_id, limits.history_turns + 2)
+    said = what_was_said(await _items(store, asked, speaker, service.spec.messages))
+    text, uses = _text(said, before.turns, strict=bool(previous))
+    history = (*_exchanges(before.turns), *said.history)
+    if asked.truncation == "disabled" and len(history) > limits.history_turns:
+        message = f"the bot keeps {limits.history_turns} exchanges in mind, and truncation is disabled"
+        raise Failure(400, message, code="context_length_exceeded", param="truncation")
+    system = [*before.system, *said.system]
+    instructions = [*([asked.instructions] if asked.instructions else []), *system]
+    tools, choice = _tools(asked)
+    options = TurnOptions(
+        id=uuid.uuid4().hex,
+        history=history,
+        instructions=tuple(filter(None, instructions)),
+        tools=tools,
+        tool_choice=choice,
+        uses=uses,
+        model=_model(asked),
+    )
+    question = Question(
+        bot_id=bot_id,
+        text=text,
+        user=speaker.user,
+        conversation=before.conversation,
+        audience=asked.audience or speaker.audience,
+        language=asked.language or "",
+        attributes=speaker.attributes,
+        options=options,
+    )
+    return Asked(question, Kept(echo=_echo(asked), system=system), previous)
+
+
+def _refuse(asked: ResponseRequest) -> None:
+    refused = {
+        "background": asked.background,
+        "prompt": asked.prompt,
+        "presence_penalty": asked.presence_penalty,
+        "frequency_penalty": asked.frequency_penalty,
+    }
+    for name, value in refused.items():
+        if value:
+            raise Failure(400, f"{name} is not supported here", code="unsupported_parameter", param=name)
+    if asked.previous_response_id and asked.conversation:
+        message = "give either previous_response_id or conversation"
+        raise Failure(400, message, code="mutually_exclusive_parameters", param="conversation")
+
+
+async def _chain(store: TenantStore, response: str, speaker: Caller, limit: int) -> list[StoredResponse]:
+    try:
+        return await find_response(store, response, replace(speaker, scopes=speaker.scopes - {"read"}), limit)
+    except Failure as failure:
+        message = f"there is no previous response {response[:100]!r}"
+        code, param = "previous_response_not_found", "previous_response_id"
+        raise Failure(failure.status, message, code=code, param=param) from failure
+
+
+async def _conversation(
+    store: TenantStore, asked: ResponseRequest, speaker: Caller, bot_id: str, limit: int
+) -> _Before:
+    id_ = asked.conversation if isinstance(asked.conversation, str) else asked.conversation and asked.conversation.id
+    row = await store.conversation(id_ or "")
+    if row is None:
+        return _Before(conversation=id_ or "")
+    if row.user != speaker.user or f"{speaker.tenant}/{row.bot}" != bot_id:
+        raise Failure(404, "there is no such conversation", code="not_found", param="conversation")
+    stored = await store.turns(row.id, limit, max(0, row.turns - limit))
+    return _Before([turn.reply for turn in stored], row.id)
+
+
+async def _items(store: TenantStore, asked: ResponseRequest, speaker: Caller, most: int) -> str | Sequence[Item] | None:
+    """The input, with references replaced by the items that they mean."""
+    if asked.input is None or isinstance(asked.input, str):
+        return asked.input
+    if len(asked.input) > most:
+        raise Failure(400, f"the input has more than {most} items", code="too_many_items", param="input")
+    return [await _meant(store, item, speaker) if isinstance(item, ItemReference) else item for item in asked.input]
+
+
+async def _meant(store: TenantStore, reference: ItemReference, speaker: Caller) -> Item:
+    missing = Failure(404, f"there is no item {reference.id[:100]!r}", code="not_found", param="input")
+    match = _ITEM.fullmatch(reference.id)
+    if match is None:
+        raise missing
+    try:
+        found = await find_response(store, f"resp_{match[1]}", speaker, 2)
+    except Failure as failure:
+        raise missing from failure
+    given = input_items(found[0], found[1] if len(found) > 1 else None)
+    for item in (*restored(found[0], speaker).output, *given):
+        if item.id == reference.id:
+            return _as_given(item)
+    raise missing
+
+
+def _as_given(item: MessageObject | FunctionCallObject | FunctionCallOutputObject) -> Item:
+    match item:
+        case MessageObject():
+            return MessageItem.model_validate(item.model_dump(mode="json"))
+        case FunctionCallObject():
+            return FunctionCallItem.model_validate(item.model_dump(mode="json"))
+        case FunctionCallOutputObject():
+            return FunctionCallOutputItem.model_validate(item.model_dump(mode="json"))
+
+
+def _text(said: Said, turns: Sequence[Reply], *, strict: bool) -> tuple[str, tuple[tuple[ToolUse, ...], ...]]:
+    """The text of the turn, and the tools that it has led to already.
+
+    Where the turn before waits for tools, their results continue it: its question is asked once more.
+    """
+    before = turns[-1] if turns else None
+    wanted = {use.call.id: use for use in waiting(before)} if before else {}
+    for call in said.answers:
+        if call not in wanted:
+            message = f"there is no function call {call[:100]!r} that waits for an output"
+            raise Failure(400, message, code="invalid_value", param="input")
+    if before is None or not wanted or not (said.answers or strict):
+        return said.question, said.uses
+    for call in wanted:
+        if call not in said.answers:
+            message = f"no output of the function call {call[:100]!r} is there"
+            raise Failure(400, message, code="missing", param="input")
+    done = [(use,) for use in before.tools if use.call.id not in wanted]
+    answered = tuple(
+        replace(use, result=ToolResult(call, use.call.name, said.answers[call])) for call, use in wanted.items()
+    )
+    text = "\n\n".join(filter(None, (before.turn.text, said.question)))
+    return text, (*done, answered, *said.uses)
+
+
+def _exchanges(turns: Sequence[Reply]) -> list[Exchange]:
+    """What was said, without turns that a further one took up again with the results of tools."""
+    said = [one for one in turns if one.outcome is not Outcome.CALLS]
+    return [Exchange(one.turn.text, one.text) for one in said if one.turn.text and one.text]
+
+
+def _tools(asked: ResponseRequest) -> tuple[tuple[CallerTool, ...], str]:
+    """The caller's tools that may be used, and what is chosen among them."""
+    tools = [
+        CallerTool(
+            tool.name,
+            tool.description or "",
+            tool.parameters if tool.parameters is not None else _NO_ARGUMENTS,
+        )
+        for tool in asked.tools or ()
+    ]
+    match asked.tool_choice:
+        case AllowedTools(mode=mode, tools=allowed):
+            names = {tool.name for tool in allowed}
+            if unknown := sorted(names - {tool.name for tool in tools}):
+                message = f"tool_choice allows {unknown[0]!r}, and there is no such tool"
+                raise Failure(400, message, code="invalid_value", param="tool_choice")
+            return tuple(tool for tool in tools if tool.name in names), mode
+        case NamedTool(name=name):
+            return tuple(tools), name
+        case choice:
+            return tuple(tools), choice or "auto"
+
+
+def _model(asked: ResponseRequest) -> dict[str, JSONValue]:
+    """What the model is asked for."""
+    told: dict[str, JSONValue] = {
+        "max_tokens": asked.max_output_tokens,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "response_format": _response_format(asked.text.format if asked.text else None),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _response_format(format_: TextFormat | None) -> dict[str, JSONValue] | None:
+    if format_ is None or format_.type == "text":
+        return None
+    if format_.type == "json_object":
+        return {"type": "json_object"}
+    if format_.json_schema is None:
+        raise Failure(400, "a format of type json_schema needs a schema", code="missing", param="text.format.schema")
+    return {"type": "json_schema", "json_schema": {"name": format_.name, "schema": format_.json_schema}}
+
+
+def _echo(asked: ResponseRequest) -> Echo:
+    text = asked.text or None
+    format_ = (text.format if text else None) or TextFormat()
+    formatted: dict[str, JSONValue] = {"type": format_.type}
+    if format_.type == "json_schema":  # the specification wants the schema itself to be null here
+        formatted |= {"name": format_.name, "description": format_.description, "schema": None}
+        formatted["strict"] = bool(format_.strict)
+    told: dict[str, JSONValue] = {
+        "instructions": asked.instructions,
+        "tools": [tool.model_dump(mode="json") for tool in asked.tools or ()],
+        "tool_choice": _shown_choice(asked),
+        "text": {"format": formatted, **({"verbosity": text.verbosity} if text and text.verbosity else {})},
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "max_output_tokens": asked.max_output_tokens,
+        "max_tool_calls": asked.max_tool_calls,
+        "metadata": {**(asked.metadata or {})},
+        "user": asked.user,
+        "safety_identifier": asked.safety_identifier,
+        "prompt_cache_key": asked.prompt_cache_key,
+        "truncation": asked.truncation,
+        "store": asked.store,
+    }
+    return Echo.model_validate({name: value for name, value in told.items() if value is not None})
+
+
+def _shown_choice(asked: ResponseRequest) -> JSONValue:
+    choice = asked.tool_choice
+    return choice.model_dump(mode="json") if isinstance(choice, NamedTool | AllowedTools) else choice
+
+
+def _no_response(response: str) -> Failure:
+    return Failure(404, f"there is no response {response[:100]!r}", code="not_found", param="response_id")
