@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from sartor.server.caller import Caller
 from sartor.server.native.objects import turn_object
+from sartor.server.openai.responses_calls import waiting
 from sartor.server.openai.responses_citations import FileCitation, UrlCitation, annotations_of
 from sartor.store import StoredResponse
 from sartor.toolbox import WAITING
@@ -31,7 +32,6 @@ __all__ = [
     "refuses",
     "response_id",
     "restored",
-    "waiting",
 ]
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -193,13 +193,6 @@ def response_id(turn: str) -> str | None:
     return f"resp_{turn}" if turn else None
 
 
-def waiting(reply: Reply) -> list[ToolUse]:
-    """The calls of the caller's tools that a turn ended with."""
-    if reply.outcome is not Outcome.CALLS:
-        return []
-    return [use for use in reply.tools if use.result.text == WAITING]
-
-
 def refuses(reply: Reply, echo: Echo) -> bool:
     """Whether a policy's no is told as a refusal: where clients expect the text to have a format."""
     formatted = echo.text.get("format")
@@ -262,7 +255,7 @@ def input_items(
     """What a response was given, as the policies let it pass; `before` is the response that it goes on from."""
     reply = stored.turn.reply
     turn, text = reply.turn, reply.turn.text
-    answered = {use.call.id for use in waiting(before.turn.reply)} if before else set()
+    answered = waiting(before.turn.reply) if before else {}
     if before and answered:
         text = text.removeprefix(before.turn.reply.turn.text).strip()
     tools = {tool.get("name") for tool in Kept.model_validate(stored.told).echo.tools}
@@ -274,7 +267,7 @@ def input_items(
         if use.result.text == WAITING or (use.call.name not in tools and use.call.id not in answered):
             continue
         if not before:
-            items.append(_call(turn, at, use))
+            items.append(_call(turn, at, use, use.call.id))
         if not before or use.call.id in answered:
             output = FunctionCallOutputObject(id=f"fco_{turn.id}_{at}", call_id=use.call.id, output=use.result.text)
             items.append(output)
@@ -294,14 +287,13 @@ def _messages(reply: Reply, kept: Kept) -> Sequence[MessageObject]:
 
 
 def _calls(reply: Reply) -> Sequence[FunctionCallObject]:
-    wanted = waiting(reply)
-    return [_call(reply.turn, at, use) for at, use in enumerate(reply.tools) if use in wanted]
+    return [_call(reply.turn, at, use, call) for call, (at, use) in waiting(reply).items()]
 
 
-def _call(turn: Turn, at: int, use: ToolUse) -> FunctionCallObject:
+def _call(turn: Turn, at: int, use: ToolUse, call: str) -> FunctionCallObject:
     return FunctionCallObject(
         id=f"fc_{turn.id}_{at}",
-        call_id=use.call.id,
+        call_id=call,
         name=use.call.name,
         arguments=json.dumps(dict(use.call.arguments), ensure_ascii=False),
         status="completed",

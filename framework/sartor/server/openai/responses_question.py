@@ -7,48 +7,37 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sartor.bot import Bot
+from sartor.errors import NamingError
 from sartor.server.caller import Caller
 from sartor.server.failures import Failure
 from sartor.server.live import Question
+from sartor.server.openai.responses_calls import Steps, answered, check_answers, waiting, with_own_tools
 from sartor.server.openai.responses_input import Said, what_was_said
 from sartor.server.openai.responses_objects import (
-    Echo,
     FunctionCallObject,
     FunctionCallOutputObject,
     Kept,
     MessageObject,
     input_items,
     restored,
-    waiting,
 )
 from sartor.server.openai.responses_request import (
-    AllowedTools,
     FunctionCallItem,
     FunctionCallOutputItem,
     Item,
     ItemReference,
     MessageItem,
-    NamedTool,
     ResponseRequest,
-    TextFormat,
 )
+from sartor.server.openai.responses_settings import echo_of, model_options, tools_of
 from sartor.server.service import Service
 from sartor.store import StoredResponse, TenantStore
-from sartor.values import (
-    CallerTool,
-    Exchange,
-    JSONValue,
-    Outcome,
-    Reply,
-    ToolResult,
-    ToolUse,
-    TurnOptions,
-)
+from sartor.values import Exchange, Outcome, Reply, TurnOptions
 
 __all__ = ["Asked", "find_response", "question_of", "turn_of"]
 
 _ITEM = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})(?:_\w+)?")
-_NO_ARGUMENTS: dict[str, JSONValue] = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +82,12 @@ async def find_response(store: TenantStore, response: str, caller: Caller, limit
 async def question_of(service: Service, asked: ResponseRequest, caller: Caller) -> Asked:
     """Raises `Failure` for what cannot be asked."""
     _refuse(asked)
-    bot_id = caller.bot_id(asked.model)
-    if bot_id not in service.bots:
-        raise Failure(404, f"there is no bot {asked.model[:100]!r}", code="model_not_found", param="model")
-    limits = service.bots[bot_id].spec.limits
+    bot = _bot(service, caller, asked.model)
+    bot_id, limits = bot.info.id, bot.spec.limits
     store = service.bots.store.tenant(caller.tenant)
     named = asked.user or asked.safety_identifier
-    speaker = caller.speaks_as(named)
+    # a user whom the host signed is not another one because the body says so
+    speaker = caller.speaks_as(named) if caller.user.startswith("key:") else caller
     before, previous = _Before(), ""
     if asked.previous_response_id:
         chain = await _chain(store, asked.previous_response_id, speaker, 2 * limits.history_turns + 2)
@@ -114,14 +102,15 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
     elif asked.conversation:
         before = await _conversation(store, asked, speaker, bot_id, limits.history_turns + 2)
     said = what_was_said(await _items(store, asked, speaker, service.spec.messages))
-    text, uses = _text(said, before.turns, strict=bool(previous))
+    said = replace(said, uses=await with_own_tools(store, bot, speaker.user, said.uses))
+    text, uses = _taken_up(said, before.turns[-1] if before.turns else None, strict=bool(previous))
     history = (*_exchanges(before.turns), *said.history)
     if asked.truncation == "disabled" and len(history) > limits.history_turns:
         message = f"the bot keeps {limits.history_turns} exchanges in mind, and truncation is disabled"
         raise Failure(400, message, code="context_length_exceeded", param="truncation")
-    system = [*before.system, *said.system]
+    system = list(dict.fromkeys([*before.system, *said.system]))
     instructions = [*([asked.instructions] if asked.instructions else []), *system]
-    tools, choice = _tools(asked)
+    tools, choice = tools_of(asked)
     options = TurnOptions(
         id=uuid.uuid4().hex,
         history=history,
@@ -129,7 +118,7 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
         tools=tools,
         tool_choice=choice,
         uses=uses,
-        model=_model(asked),
+        model=model_options(asked),
     )
     question = Question(
         bot_id=bot_id,
@@ -141,7 +130,15 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
         attributes=speaker.attributes,
         options=options,
     )
-    return Asked(question, Kept(echo=_echo(asked), system=system), previous)
+    return Asked(question, Kept(echo=echo_of(asked), system=system), previous)
+
+
+def _bot(service: Service, caller: Caller, model: str) -> Bot:
+    """The bot that `model` names. Raises `Failure` 404 in the same words whatever the reason."""
+    try:
+        return service.bots[caller.bot_id(model)]
+    except NamingError as error:
+        raise Failure(404, f"there is no bot {model[:100]!r}", code="model_not_found", param="model") from error
 
 
 def _refuse(asked: ResponseRequest) -> None:
@@ -216,110 +213,22 @@ def _as_given(item: MessageObject | FunctionCallObject | FunctionCallOutputObjec
             return FunctionCallOutputItem.model_validate(item.model_dump(mode="json"))
 
 
-def _text(said: Said, turns: Sequence[Reply], *, strict: bool) -> tuple[str, tuple[tuple[ToolUse, ...], ...]]:
+def _taken_up(said: Said, before: Reply | None, *, strict: bool) -> tuple[str, Steps]:
     """The text of the turn, and the tools that it has led to already.
 
     Where the turn before waits for tools, their results continue it: its question is asked once more.
     """
-    before = turns[-1] if turns else None
-    wanted = {use.call.id: use for use in waiting(before)} if before else {}
-    for call in said.answers:
-        if call not in wanted:
-            message = f"there is no function call {call[:100]!r} that waits for an output"
-            raise Failure(400, message, code="invalid_value", param="input")
-    if before is None or not wanted or not (said.answers or strict):
+    check_answers(said.answers, before)
+    if before is None or not waiting(before) or not (said.answers or strict):
         return said.question, said.uses
-    for call in wanted:
-        if call not in said.answers:
-            message = f"no output of the function call {call[:100]!r} is there"
-            raise Failure(400, message, code="missing", param="input")
-    done = [(use,) for use in before.tools if use.call.id not in wanted]
-    answered = tuple(
-        replace(use, result=ToolResult(call, use.call.name, said.answers[call])) for call, use in wanted.items()
-    )
     text = "\n\n".join(filter(None, (before.turn.text, said.question)))
-    return text, (*done, answered, *said.uses)
+    return text, (*answered(before, said.answers), *said.uses)
 
 
 def _exchanges(turns: Sequence[Reply]) -> list[Exchange]:
     """What was said, without turns that a further one took up again with the results of tools."""
     said = [one for one in turns if one.outcome is not Outcome.CALLS]
     return [Exchange(one.turn.text, one.text) for one in said if one.turn.text and one.text]
-
-
-def _tools(asked: ResponseRequest) -> tuple[tuple[CallerTool, ...], str]:
-    """The caller's tools that may be used, and what is chosen among them."""
-    tools = [
-        CallerTool(
-            tool.name,
-            tool.description or "",
-            tool.parameters if tool.parameters is not None else _NO_ARGUMENTS,
-        )
-        for tool in asked.tools or ()
-    ]
-    match asked.tool_choice:
-        case AllowedTools(mode=mode, tools=allowed):
-            names = {tool.name for tool in allowed}
-            if unknown := sorted(names - {tool.name for tool in tools}):
-                message = f"tool_choice allows {unknown[0]!r}, and there is no such tool"
-                raise Failure(400, message, code="invalid_value", param="tool_choice")
-            return tuple(tool for tool in tools if tool.name in names), mode
-        case NamedTool(name=name):
-            return tuple(tools), name
-        case choice:
-            return tuple(tools), choice or "auto"
-
-
-def _model(asked: ResponseRequest) -> dict[str, JSONValue]:
-    """What the model is asked for."""
-    told: dict[str, JSONValue] = {
-        "max_tokens": asked.max_output_tokens,
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "response_format": _response_format(asked.text.format if asked.text else None),
-    }
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _response_format(format_: TextFormat | None) -> dict[str, JSONValue] | None:
-    if format_ is None or format_.type == "text":
-        return None
-    if format_.type == "json_object":
-        return {"type": "json_object"}
-    if format_.json_schema is None:
-        raise Failure(400, "a format of type json_schema needs a schema", code="missing", param="text.format.schema")
-    return {"type": "json_schema", "json_schema": {"name": format_.name, "schema": format_.json_schema}}
-
-
-def _echo(asked: ResponseRequest) -> Echo:
-    text = asked.text or None
-    format_ = (text.format if text else None) or TextFormat()
-    formatted: dict[str, JSONValue] = {"type": format_.type}
-    if format_.type == "json_schema":  # the specification wants the schema itself to be null here
-        formatted |= {"name": format_.name, "description": format_.description, "schema": None}
-        formatted["strict"] = bool(format_.strict)
-    told: dict[str, JSONValue] = {
-        "instructions": asked.instructions,
-        "tools": [tool.model_dump(mode="json") for tool in asked.tools or ()],
-        "tool_choice": _shown_choice(asked),
-        "text": {"format": formatted, **({"verbosity": text.verbosity} if text and text.verbosity else {})},
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "max_output_tokens": asked.max_output_tokens,
-        "max_tool_calls": asked.max_tool_calls,
-        "metadata": {**(asked.metadata or {})},
-        "user": asked.user,
-        "safety_identifier": asked.safety_identifier,
-        "prompt_cache_key": asked.prompt_cache_key,
-        "truncation": asked.truncation,
-        "store": asked.store,
-    }
-    return Echo.model_validate({name: value for name, value in told.items() if value is not None})
-
-
-def _shown_choice(asked: ResponseRequest) -> JSONValue:
-    choice = asked.tool_choice
-    return choice.model_dump(mode="json") if isinstance(choice, NamedTool | AllowedTools) else choice
 
 
 def _no_response(response: str) -> Failure:

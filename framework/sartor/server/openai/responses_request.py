@@ -148,6 +148,9 @@ class FunctionTool(BaseModel):
     description: str | None = None
     parameters: dict[str, JsonValue] | None = None
     strict: bool | None = None
+    """Told back only."""
+    acts: bool = False
+    """Whether it changes something: then text of documents and tools alone cannot call it; an addition of ours."""
 
 
 Tool = Annotated[
