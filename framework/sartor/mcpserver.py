@@ -149,7 +149,10 @@ class _Desk:
         async def tell(text: str) -> None:
             await ctx.session.report_progress(next(numbers), message=text)
 
-        return answered(await _follow(self.asked(question.question, conversation), tell))
+        reply = await _follow(self.asked(question.question, conversation), tell)
+        if reply.error:
+            log.error("turn %s of %s failed: %s", reply.turn.id, self.bot.info.id, reply.error)
+        return answered(reply)
 
     async def list_resources(self, ctx: Requested, params: PaginatedRequestParams | None) -> ListResourcesResult:
         assert self.shelf is not None

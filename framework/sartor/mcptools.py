@@ -71,7 +71,7 @@ def tools(bot: Bot, documents: bool) -> list[Tool]:
         input_schema=Question.model_json_schema(),
         output_schema=Answer.model_json_schema(),
         annotations=ToolAnnotations(
-            read_only_hint=not any(tool.acts for tool in bot.tools), destructive_hint=False, open_world_hint=False
+            read_only_hint=not any(tool.acts for tool in bot.tools), open_world_hint=bool(bot.tools)
         ),
     )
     search = Tool(

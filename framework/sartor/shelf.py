@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from sartor.bots import Bots
-from sartor.errors import UsageError
+from sartor.errors import NamingError, UsageError
 from sartor.judge import Judge
 from sartor.policy import Kind
 from sartor.store.rows import DocumentRow
@@ -63,7 +63,10 @@ class Shelf:
 
     async def read(self, source: str) -> str:
         """The text of a document, as it was ingested; empty where there is no such document for this user."""
-        stored = await self._store.document_chunks(self._bot.info.bot, source)
+        try:
+            stored = await self._store.document_chunks(self._bot.info.bot, source)
+        except NamingError:
+            return ""
         passages = [_passage(chunk) for chunk in stored if chunk.audience in ("", self._audience)]
         kept = await _cleared(Judge(self._bot.policies, self._turn("")), passages)
         parts = groupby(kept, key=lambda passage: passage.title)

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,19 +47,18 @@ async def command(bot: str, http: str, user: str, audience: str, language: str, 
     place = _loopback(http) if http else None
     _needs_sdk()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the protocol
-        from sartor.mcpserver import loopback_app, mcp_server, serve_stdio
+    from sartor.mcpserver import loopback_app, mcp_server, serve_stdio
 
-        async with contextlib.AsyncExitStack() as stack:
-            bots = await stack.enter_async_context(open_project(find_project(project)))
+    async with open_project(find_project(project)) as bots:
+        with _stdout_kept():
             _check(bots, bot, audience, language)
             server = mcp_server(bots, bot, user=user, audience=audience, language=language)
-            await stack.enter_async_context(_warming(bots, bot))
-            if place is None:
-                with contextlib.redirect_stdout(sys.__stdout__):
-                    await serve_stdio(server)
-            else:
+        async with _warming(bots, bot):
+            if place is not None:
                 await _listen(loopback_app(server, place[0]), *place)
+            else:
+                _leave_on_signals(bots)
+                await serve_stdio(server)
 
 
 def _loopback(text: str) -> tuple[str, int]:
@@ -89,6 +90,41 @@ def _check(bots: Bots, bot_id: str, audience: str, language: str) -> None:
     for kind, name, known in (("audience", audience, list(spec.audiences)), ("language", language, spec.languages)):
         if name and name not in known:
             raise UsageError(f"{bot_id} knows no {kind} {name!r}", remedy=f"It knows: {', '.join(known) or 'none'}.")
+
+
+@contextlib.contextmanager
+def _stdout_kept() -> Iterator[None]:
+    """Keep standard output for the protocol: what a plugin prints while it is built goes to standard error. While
+    it serves, the SDK sees to that."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _leave_on_signals(bots: Bots) -> None:
+    """On Ctrl-C or SIGTERM, commit the turns that run, then end: the SDK's thread that waits for standard input
+    cannot be told to stop."""
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        try:
+            await bots.close()
+        finally:
+            os._exit(130)
+
+    def begin() -> None:
+        if leaving:
+            os._exit(130)
+        leaving.append(asyncio.create_task(leave()))
+
+    for which in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(which, begin)
 
 
 @contextlib.asynccontextmanager
