@@ -40,18 +40,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sartor.bots import Bots
 from sartor.errors import NamingError, OverloadedError, SartorError, UsageError
-from sartor.mcptools import ASK, SEARCH, Query, Question, answered, found, refused, tools, wrong
+from sartor.mcptools import ASK, SEARCH, Query, Question, answered, found, input_schema, refused, tools, wrong
 from sartor.shelf import Shelf
 from sartor.values import Delta, Event, Finished, Reply, ToolStarted
 
-__all__ = ["Asked", "loopback_app", "mcp_server", "serve_request", "serve_stdio"]
+__all__ = ["Asked", "BotServer", "loopback_app", "mcp_server", "serve_request", "serve_stdio"]
 
 log = logging.getLogger("sartor.mcp")
+_SDK_LOG = logging.getLogger("mcp.server.streamable_http_manager")
 
 Asked = Callable[[str, str], AsyncGenerator[Event]]
 """The events of a turn, for a question and a conversation (empty: a new one)."""
 
 T = TypeVar("T")
+
+BotServer = Server[dict[str, object]]
+"""The SDK's server, with a bot behind it."""
 
 Requested = ServerRequestContext[dict[str, object]]
 
@@ -71,7 +75,7 @@ def mcp_server(
     language: str = "",
     documents: bool = True,
     asked: Asked | None = None,
-) -> Server[dict[str, object]]:
+) -> BotServer:
     """A server of one bot for one user. `documents` offers its documents too: a tool to search, and resources.
 
     `asked` begins turns in another way than `Bot.stream`. Raises as ``bots[bot_id]`` does.
@@ -88,6 +92,7 @@ def mcp_server(
         bot_id,
         version=version("sartor"),
         title=bot.spec.title or None,
+        get_tool_input_schema=input_schema,
         on_list_tools=desk.list_tools,
         on_call_tool=desk.call_tool,
         on_list_resources=desk.list_resources if desk.shelf else None,
@@ -95,20 +100,21 @@ def mcp_server(
     )
 
 
-async def serve_stdio(server: Server[dict[str, object]]) -> None:
+async def serve_stdio(server: BotServer) -> None:
     """Serve whoever holds the other end of standard input and output, until it is closed."""
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def serve_request(server: Server[dict[str, object]], scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_request(server: BotServer, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request. Nothing of it is kept, so any replica may answer the next."""
+    _SDK_LOG.setLevel(logging.WARNING)  # it tells at each beginning and end of a server, here of a request
     requests = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=_BODY_BYTES)
     async with requests.run():
         await requests.handle_request(scope, receive, send)
 
 
-def loopback_app(server: Server[dict[str, object]], host: str) -> ASGIApp:
+def loopback_app(server: BotServer, host: str) -> ASGIApp:
     """An application for this machine alone, at ``/mcp``: other `Host` and `Origin` headers are refused."""
     return server.streamable_http_app(host=host, stateless_http=True, max_request_body_size=_BODY_BYTES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,7 +12,7 @@ from sartor.bot import Bot
 from sartor.shelf import Found
 from sartor.values import Outcome, Reply
 
-__all__ = ["ASK", "SEARCH", "Query", "Question", "answered", "found", "refused", "tools", "wrong"]
+__all__ = ["ASK", "SEARCH", "Query", "Question", "answered", "found", "input_schema", "refused", "tools", "wrong"]
 
 ASK = "ask"
 SEARCH = "search"
@@ -61,6 +62,12 @@ class Passages(BaseModel):
     passages: list[FoundPassage]
 
 
+def input_schema(tool: str) -> dict[str, object] | None:
+    """What a tool takes, as a JSON Schema."""
+    takes = {ASK: Question, SEARCH: Query}.get(tool)
+    return _schema(takes) if takes else None
+
+
 def tools(bot: Bot, documents: bool) -> list[Tool]:
     """The tools of a bot: `ask`, and where its documents may be read, `search`."""
     title = bot.spec.title or bot.info.id
@@ -68,8 +75,8 @@ def tools(bot: Bot, documents: bool) -> list[Tool]:
         name=ASK,
         title=title,
         description=f"Ask {title}. It answers from its own documents and tools, and cites its sources.",
-        input_schema=Question.model_json_schema(),
-        output_schema=Answer.model_json_schema(),
+        input_schema=_schema(Question),
+        output_schema=_schema(Answer),
         annotations=ToolAnnotations(
             read_only_hint=not any(tool.acts for tool in bot.tools), open_world_hint=bool(bot.tools)
         ),
@@ -78,8 +85,8 @@ def tools(bot: Bot, documents: bool) -> list[Tool]:
         name=SEARCH,
         title=f"{title}: search",
         description=f"Find passages in the documents of {title}, the best first, without an answer.",
-        input_schema=Query.model_json_schema(),
-        output_schema=Passages.model_json_schema(),
+        input_schema=_schema(Query),
+        output_schema=_schema(Passages),
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
     )
     return [ask, search] if documents else [ask]
@@ -128,3 +135,8 @@ def wrong(tool: str, error: ValidationError) -> CallToolResult:
 def _result(structured: BaseModel, texts: Sequence[str], *, error: bool = False) -> CallToolResult:
     content: list[ContentBlock] = [TextContent(text=text) for text in texts if text]
     return CallToolResult(content=content, structured_content=structured.model_dump(mode="json"), is_error=error)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, object]:
+    return model.model_json_schema()

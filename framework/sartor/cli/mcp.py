@@ -149,7 +149,8 @@ async def _warming(bots: Bots, bot_id: str) -> AsyncIterator[None]:
 async def _listen(app: ASGIApp, host: str, port: int) -> None:
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    settings = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(settings)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"http://{shown}:{port}/mcp (Ctrl-C ends it)", err=True)
     try:
