@@ -18,7 +18,7 @@ import httpx2
 import pytest
 import sartor
 import uvicorn
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from sartor.mcpserver import loopback_app, mcp_server
 
 BOT = "acme/support"
@@ -468,32 +468,32 @@ async def test_a_caller_who_goes_away_over_stdio_stops_the_turn(make_project, mo
         assert (await client.call_tool("ask", ASKED)).structured_content["answer"] == "Yes."
 
 
+async def test_the_built_in_model_answers_over_stdio_and_a_second_process_says_why_not(make_project, tmp_path):
+    """The default model and index: the index may be held by one process at a time."""
+    root = make_project(
+        {**FILES, "sartor.yaml": "", "tenants/acme/support/bot.yaml": "title: Acme Help\ngrounding: quote"}
+    )
+    async with sartor.open(root) as bots:
+        await bots.knowledge(BOT).ingest()
+    asked = {"question": "What do express parcels cost?"}
+    log = (tmp_path / "log").open("w+")
+    late = stdio_client(command(root, BOT), errlog=log)
+    async with Client(command(root, BOT)) as client, Client(late) as second:
+        told = (await client.call_tool("ask", asked)).structured_content
+        assert told["answer"] == "Express parcels cost nine euros. [1]"
+        found = (await client.call_tool("search", {"query": "parcels abroad"})).structured_content["passages"]
+        assert found[0]["title"] == "Delivery › Abroad"
+        refused = await second.call_tool("ask", asked)
+        assert refused.is_error and "Another process" not in text_of(refused)
+    with log:
+        log.seek(0)
+        assert "Another process has this tenant's index open" in log.read()
+
+
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     code = "from sartor.cli import main; main()"
     line = [sys.executable, "-c", code, "mcp", *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, **options)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["acme/nobody"], "acme/nobody"),
-        ([BOT, "--audience", "martians"], "It knows: business."),
-        ([BOT, "--http", "0.0.0.0:8765"], "sartor serve"),
-        ([BOT, "--http", "example.org:8765"], "sartor serve"),
-        ([BOT, "--http", "8765x"], "HOST:PORT"),
-    ],
-)
-def test_what_cannot_be_served_is_told_on_standard_error(make_project, arguments, told):
-    done = run(*arguments, "-p", str(make_project(FILES)))
-    assert done.returncode == 2 and done.stdout == "" and told in done.stderr
-
-
-def test_without_the_sdk_the_command_says_what_to_install(make_project):
-    code = "import sys; sys.modules['mcp'] = None\nfrom sartor.cli import main; main()"
-    arguments = [sys.executable, "-c", code, "mcp", BOT, "-p", str(make_project(FILES))]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2 and "pip install 'sartor[mcp]'" in done.stderr
 
 
 def test_a_client_that_closes_at_once_ends_the_command(make_project):

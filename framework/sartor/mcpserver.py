@@ -193,7 +193,8 @@ class _Desk:
             return error.what
         if isinstance(error, OverloadedError):
             return f"{self.bot.info.id} has too much to do. Ask again in {max(1, round(error.retry_after))} seconds."
-        log.error("a call of %s over MCP failed", self.bot.info.id, exc_info=error)
+        known = isinstance(error, SartorError)
+        log.error("a call of %s over MCP failed: %s", self.bot.info.id, error, exc_info=None if known else error)
         return f"{self.bot.info.id} cannot answer now."
 
 

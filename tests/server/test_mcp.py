@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 import sys
@@ -74,12 +75,15 @@ def signed(**claims) -> dict[str, str]:
     return {"Sartor-User": jwt.encode({"exp": 4102444800, **claims}, SIGNING, algorithm="HS256")}
 
 
-async def post(url: str, headers: dict[str, str], method: str = "tools/list") -> httpx2.Response:
-    meta = {"io.modelcontextprotocol/protocolVersion": MODES[0], "io.modelcontextprotocol/clientCapabilities": {}}
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta}}
-    usual = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": MODES[0], "Mcp-Method": method}
+META = {"io.modelcontextprotocol/protocolVersion": MODES[0], "io.modelcontextprotocol/clientCapabilities": {}}
+USUAL = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": MODES[0]}
+
+
+async def post(url: str, headers: dict[str, str]) -> httpx2.Response:
+    """List the tools, without the SDK's client."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}
     async with httpx2.AsyncClient() as http:
-        return await http.post(url, json=body, headers={**usual, **headers})
+        return await http.post(url, json=body, headers={**USUAL, "Mcp-Method": "tools/list", **headers})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -181,6 +185,34 @@ async def test_a_caller_who_goes_away_stops_the_turn(listening, mode):
                 break
             await asyncio.sleep(0.02)
         assert served.service.live.running == 0
+
+
+async def test_a_caller_who_takes_nothing_any_more_stops_the_turn(serve):
+    params = {"name": "ask", "arguments": ASKED, "_meta": {**META, "progressToken": 1}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    limits = "service: {stall_seconds: 0.2}\n"
+    async with serve(script=[LONG], delay=0.02, sartor_yaml=limits) as served:
+        told = {**USUAL, **await served.key(), "Mcp-Method": "tools/call", "Mcp-Name": "ask", "Host": "service"}
+        told["Content-Type"] = "application/json"
+        scope = {"type": "http", "method": "POST", "path": "/mcp/acme/support", "query_string": b"", "scheme": "http"}
+        scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        sent = []
+
+        async def receive():
+            return messages.pop() if messages else await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message)
+            if message["type"] == "http.response.body":
+                assert served.service.live.running == 1
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(5):
+            await served.client._transport.app(scope, receive, send)
+            while served.service.live.running:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert sent[0]["status"] == 200 and b"notifications/progress" in sent[1]["body"]
 
 
 async def test_a_turn_counts_among_those_of_the_service(listening):

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
 from sartor.errors import UsageError
 from sartor.server.caller import Caller, KeyHolder
 from sartor.server.failures import Failure
 from sartor.server.live import Approval, Decided, Question
 from sartor.server.service import Service, service_of
 from sartor.values import Event, TurnOptions
-from starlette.types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from sartor.mcpserver import BotServer
