@@ -372,17 +372,17 @@ async def test_a_caller_who_goes_away_over_http_stops_the_turn(opened, mode):
 
 
 @contextlib.asynccontextmanager
-async def listening(bots: sartor.Bots) -> AsyncIterator[str]:
+async def listening(bots: sartor.Bots, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """The address of a bot that is served on a port of its own."""
-    app = loopback_app(mcp_server(bots, BOT, user="mcp"), "127.0.0.1")
+    app = loopback_app(mcp_server(bots, BOT, user="mcp"), host)
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, 0))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
         task = asyncio.create_task(server.serve([listener]))
         while not server.started:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            yield f"http://{host}:{listener.getsockname()[1]}/mcp"
         finally:
             server.should_exit = True
             await task
@@ -405,13 +405,17 @@ async def test_a_bot_answers_over_http_without_a_session(opened, mode):
         ({"Origin": "https://evil.example"}, 403),
         ({"Host": "evil.example"}, 421),
         ({"Content-Type": "text/plain"}, 400),
+        ({"Origin": "null"}, 403),
         ({"Origin": "http://localhost:3000"}, 200),
+        ({"Host": "localhost"}, 200),
+        ({}, 200),
     ],
 )
-async def test_a_web_page_elsewhere_cannot_reach_it(opened, headers, status):
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5"])
+async def test_a_web_page_elsewhere_cannot_reach_it(opened, headers, status, host):
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     usual = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
-    async with opened() as bots, listening(bots) as url, httpx2.AsyncClient() as http:
+    async with opened() as bots, listening(bots, host) as url, httpx2.AsyncClient() as http:
         assert (await http.post(url, json=body, headers={**usual, **headers})).status_code == status
 
 

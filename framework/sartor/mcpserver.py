@@ -21,6 +21,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -116,7 +117,10 @@ async def serve_request(server: BotServer, scope: Scope, receive: Receive, send:
 
 def loopback_app(server: BotServer, host: str) -> ASGIApp:
     """An application for this machine alone, at ``/mcp``: other `Host` and `Origin` headers are refused."""
-    return server.streamable_http_app(host=host, stateless_http=True, max_request_body_size=_BODY_BYTES)
+    names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host}
+    hosts = [told for name in names for told in (name, f"{name}:*")]
+    near = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{told}" for told in hosts])
+    return server.streamable_http_app(stateless_http=True, max_request_body_size=_BODY_BYTES, transport_security=near)
 
 
 class _Desk:
