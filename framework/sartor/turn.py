@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from sartor.channels import Channel
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
 from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable
 from sartor.judge import Approver, Judge
@@ -82,6 +83,7 @@ class BotParts:
     tools: Mapping[str, Tool]
     policies: Sequence[Policy]
     store: TenantStore
+    channels: Sequence[Channel] = ()
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
     observers: Observers = field(default_factory=Observers)
