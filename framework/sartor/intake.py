@@ -133,7 +133,7 @@ class Intake:
         self, bot: Bot, channel: Channel, message: Message, waited: asyncio.Future[Reply] | None = None
     ) -> str | None:
         """Put the message into its lane; or the id of the turn that the same event has begun before."""
-        lane = f"{channel.name} {message.conversation or message.event}"
+        lane = f"{channel.name} {message.user} {message.conversation or message.event}"
         if message.only_known and not self._lanes.busy(bot.info.id, lane) and not await self._known(bot, message):
             return None
         if bot not in self._room:

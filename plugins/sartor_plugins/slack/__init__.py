@@ -28,7 +28,7 @@ __all__ = ["SlackChannel", "SlackPlugin", "SlackSettings"]
 
 
 class SlackPlugin(Plugin):
-    """One channel."""
+    """Messages in Slack, answered where they stand."""
 
     Settings: ClassVar[type[PluginSettings]] = SlackSettings
 

@@ -18,9 +18,7 @@ class SlackSettings(PluginSettings):
     """Where the app's bot token (``xoxb-…``) is, as ``env:NAME`` or ``file:PATH``; looked up with each call."""
     signing_secret: str = Field(pattern="^(env|file):.+")
     """Where the app's signing secret is; looked up with each request."""
-    respond_to: list[Literal["mentions", "direct-messages", "threads"]] = Field(
-        default=["mentions", "direct-messages"]
-    )
+    respond_to: list[Literal["mentions", "direct-messages", "threads"]] = Field(default=["mentions", "direct-messages"])
     """``mentions`` of the app in a channel, ``direct-messages`` to it, and in ``threads`` what somebody writes who has
     mentioned it there before."""
     teams: list[str] = Field(default=[])
