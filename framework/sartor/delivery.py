@@ -15,7 +15,7 @@ from sartor.values import JSONValue, Reply
 
 __all__ = ["Patience", "deliver", "fault"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sartor.channels")
 
 
 @dataclass(frozen=True, slots=True)

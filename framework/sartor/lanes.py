@@ -15,7 +15,7 @@ from sartor.errors import OverloadedError
 
 __all__ = ["Lanes", "Work"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sartor.channels")
 
 _LATER = 10.0
 

@@ -79,10 +79,12 @@ def _read(method: str, url: str, response: httpx.Response) -> Mapping[str, JSONV
         raise DeliveryError(f"{method}: Slack answered {status}", where=url, again=passing, retry_after=_wait(response))
     try:
         told = response.json()
-    except ValueError as error:
-        raise DeliveryError(f"{method}: Slack answered no JSON", where=url) from error
-    if not isinstance(told, dict) or told.get("ok") is not True:
-        name = str(told.get("error", "unknown"))[:60] if isinstance(told, dict) else "unknown"
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise DeliveryError(f"{method}: Slack answered no JSON", where=url)
+    if told.get("ok") is not True:
+        name = str(told.get("error", "unknown"))[:60]
         raise DeliveryError(
             f"{method}: {name}", where=url, again=name in _PASSING, retry_after=_wait(response), remedy=_remedy(name)
         )
