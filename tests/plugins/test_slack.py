@@ -549,9 +549,8 @@ def test_markdown_as_slack_shows_it(markdown, shown):
     assert mrkdwn(markdown) == shown
 
 
-MARKS = st.sampled_from(
-    "** * _ __ ` ``` ~~ > # - | [a]( ) ]( < > & [ ] <!channel> <@U1> https://a.example/ \\ word é mailto:a".split()
-) | st.sampled_from(["\n", " ", "\n> ", "\n# ", "\n- "])
+SPECIAL = "** * _ __ ` ``` ~~ > # - | [a]( ) ]( < > & [ ] <!channel> <@U1> https://a.example/ \\ word é mailto:a"
+MARKS = st.sampled_from([*SPECIAL.split(), "\n", " ", "\n> ", "\n# ", "\n- "])
 LINK = re.compile(r"<(?:https?://|mailto:)[^<>|\s]+(?:\|[^<>|\n]*)?>")
 
 
