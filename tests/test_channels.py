@@ -487,7 +487,7 @@ async def test_a_reply_whose_sending_is_cut_off_is_reported_and_not_made_again(m
         await intake.receive("wire", "acme/support", request(message("Hi", "e1")))
         await sending.wait()
         await intake.close(0)
-    assert "was not sent: the service stopped" in caplog.text
+    assert "which was not sent: it was stopped before" in caplog.text
     async with opened(root) as (bots, intake):
         await intake.receive("wire", "acme/support", request(message("Hi", "e1")))
         await asyncio.sleep(0.05)
@@ -536,6 +536,36 @@ async def test_a_request_that_waits_and_goes_away_finds_the_reply_when_it_comes_
         while not await store.turns("c1", 1):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert json.loads((await intake.receive("wire", "acme/support", asked)).body)["text"] == "One."
+
+
+async def test_a_message_is_taken_also_when_its_request_goes_away_meanwhile(make_project, monkeypatch):
+    async with opened(make_project(FILES, script=["One."])) as (bots, intake):
+        claimed = asyncio.Event()
+        claim = type(bots.store.tenant("acme")).claim
+
+        async def slowly(*given: object) -> object:
+            row = await claim(*given)
+            claimed.set()
+            await asyncio.sleep(0.02)
+            return row
+
+        monkeypatch.setattr("sartor.store.tenant.TenantStore.claim", slowly)
+        asked = asyncio.create_task(intake.receive("wire", "acme/support", request(message("Hi", "e1"))))
+        await claimed.wait()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        await until(lambda: wire(bots).sent == [("e1", "One.")])
+
+
+async def test_messages_of_a_tenant_that_is_erased_are_reported(make_project, caplog):
+    async with opened(make_project(FILES)) as (bots, intake):
+        gate = bots["acme/support"].policies[0]
+        await intake.receive("wire", "acme/support", request(message("wait", "e1"), message("two", "e2")))
+        await until(lambda: gate.seen)
+        await bots.erase("acme")
+        await until(lambda: "event e2 of channel wire to acme/support was not answered" in caplog.text)
+        await intake.close(5)
+        assert len(intake._lanes) == 0
 
 
 async def test_logs_never_hold_what_users_or_bots_say(make_project, caplog):

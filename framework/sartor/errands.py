@@ -67,9 +67,9 @@ class Errand:
             raise
 
     async def drop(self) -> None:
-        """The service stops before it was done: say so, and let the same event be taken again."""
+        """The service or the bot stops before it was done: say so, and let the same event be taken again."""
         what = "was not answered" if self.reply is None else f"is answered by turn {self.turn}, which was not sent"
-        log.error("event %s: the service stopped before that", self._called(what))
+        log.error("event %s: it was stopped before", self._called(what))
         if self.waited is not None:
             self.waited.cancel()
         if self.reply is None:

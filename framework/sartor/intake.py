@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -62,6 +62,7 @@ class Intake:
         self._sleep = sleep
         self._lanes = Lanes(most=self._bounds.waiting, each=self._bounds.bot_waiting)
         self._room: WeakKeyDictionary[Bot, asyncio.Semaphore] = WeakKeyDictionary()
+        self._taking: set[asyncio.Task[str | None]] = set()
         self._starts: WeakKeyDictionary[Channel, asyncio.Future[None]] = WeakKeyDictionary()
 
     async def receive(self, name: str, bot_id: str, request: Request) -> Answer:
@@ -79,7 +80,7 @@ class Intake:
                 return await self._answer(bot, channel, received.messages)
             self._lanes.check(bot.info.id, len(received.messages))
             for message in received.messages:
-                await self._take(bot, channel, message)
+                await self._kept(self._take(bot, channel, message))
             return received.answer
         except OverloadedError as error:
             log.warning("channel %s of %s was asked to try again: %s", name, bot_id, error.what)
@@ -91,6 +92,7 @@ class Intake:
     async def close(self, seconds: float = 30.0) -> None:
         """Take nothing more, give messages under way `seconds` to be answered, and stop the rest, which is logged."""
         await self._lanes.close(seconds)
+        await asyncio.gather(*self._taking, return_exceptions=True)
 
     def _find(self, name: str, bot_id: str) -> tuple[Bot, Channel] | None:
         try:
@@ -99,7 +101,7 @@ class Intake:
         except NamingError:
             return None
         except SartorError as error:
-            log.error("channel %s of %s cannot be reached: %s", name, bot_id, error)
+            log.error("the channels of %s cannot be reached: %s", bot_id, error)
             return None
         return next(((bot, channel) for channel in bot.channels if channel.name == name), None)
 
@@ -119,7 +121,7 @@ class Intake:
         if len(messages) != 1:
             raise PluginError(f"channel {channel.name!r} wants {len(messages)} messages answered at once, not one")
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        if (earlier := await self._take(bot, channel, messages[0], reply)) is None:
+        if (earlier := await self._kept(self._take(bot, channel, messages[0], reply))) is None:
             try:
                 return channel.answer(messages[0], await asyncio.shield(reply))
             except asyncio.CancelledError:
@@ -128,6 +130,13 @@ class Intake:
                 raise
         stored = await self._bots.store.tenant(bot.info.tenant).reply(earlier)
         return _later(_LATER, 409) if stored is None else channel.answer(messages[0], stored.reply)
+
+    async def _kept(self, taking: Coroutine[None, None, str | None]) -> str | None:
+        """Go on with `taking` also when the request goes away: an event that is remembered must be answered."""
+        task = asyncio.create_task(taking)
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+        return await asyncio.shield(task)
 
     async def _take(
         self, bot: Bot, channel: Channel, message: Message, waited: asyncio.Future[Reply] | None = None

@@ -159,6 +159,7 @@ async def test_an_id_of_the_message_s_own_goes_before_that_of_the_header():
         ({**HI, "user": 7}, "user"),
         ({**HI, "reply_url": "http://169.254.169.254/"}, "reply_url"),
         ({**HI, "id": "x" * 201}, "id"),
+        ({**HI, "id": "a\nERROR b"}, "id"),
         ({**HI, "attributes": []}, "attributes"),
     ],
 )

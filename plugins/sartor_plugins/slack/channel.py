@@ -75,7 +75,7 @@ class SlackChannel(Channel):
         if payload.get("type") != "event_callback":
             return Received()
         found = message_of(payload, self._bot.bot, self._settings.respond_to, self._settings.teams)
-        return Received(messages=(found,) if found else ())
+        return Received(messages=(replace(found, audience=self._settings.audience),) if found else ())
 
     async def working(self, message: Message) -> Message:
         text = in_language(self._settings.working, message.language or self._bot.language)

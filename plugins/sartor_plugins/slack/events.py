@@ -44,6 +44,7 @@ def message_of(
         # The message itself, not `event_id`: one that mentions the app in a thread comes as two events.
         event=f"{installed}:{channel}:{ts}",
         conversation=f"slack:{bot}:{installed}:{place}:{team}:{user}",
+        attributes={"slack_team": team, "slack_user": user, "slack_channel": channel},
         to={"channel": channel, "thread": thread or ("" if direct else ts)},
         only_known=kind == "threads",
     )

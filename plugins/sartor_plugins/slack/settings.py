@@ -24,6 +24,8 @@ class SlackSettings(PluginSettings):
     teams: list[str] = Field(default=[])
     """Ids of the workspaces (``T…``) whose people are answered; empty: all that the app is installed in, and guests
     of shared channels."""
+    audience: str = ""
+    """Which of the bot's audiences people in Slack are."""
     sources: bool = True
     """Whether the titles of cited documents stand below a reply."""
     sources_title: Text = Field(default={"en": "Sources", "fr": "Sources"})

@@ -36,7 +36,7 @@ class Incoming(BaseModel):
     user: str = Field(min_length=1, max_length=500)
     """Who wrote it: the program's own id of the user, as in the API."""
     text: str = Field(min_length=1)
-    id: str = Field(default="", max_length=_LONGEST_ID)
+    id: str = Field(default="", max_length=_LONGEST_ID, pattern="^[!-~]*$")
     """What identifies the message, if the header `webhook-id` does not."""
     conversation: str = Field(default="", max_length=500)
     """An earlier conversation of the same user, as a reply named it; or an id of the program's own."""
