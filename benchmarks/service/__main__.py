@@ -70,7 +70,7 @@ async def served(kind: str, folder: Path, headers: str) -> AsyncIterator[Target]
         free.bind(("127.0.0.1", 0))
         target = Target(free.getsockname()[1], headers)
     command = [sys.executable, "-m", "benchmarks.service.server", kind, str(target.port), str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220: it takes a moment, and nothing else runs
+    process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220
     try:
         while True:
             try:
