@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot
+from sartor.channels import Channel
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
@@ -172,6 +173,7 @@ class Bots(Mapping[str, Bot]):
                 retrievers=retrievers,
                 tools=_tools(plugins, info),
                 policies=_policies(plugins, info),
+                channels=_channels(plugins, info),
                 store=self.store.tenant(info.tenant),
                 share=effective.plan.share,
                 observers=Observers(self.observers),
@@ -294,6 +296,18 @@ def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
             )
         retrievers.append(RetrieverAdapter(given, info.tenant, plugin.name))
     return retrievers
+
+
+def _channels(plugins: PluginSet, info: BotInfo) -> Sequence[Channel]:
+    channels: list[Channel] = []
+    for plugin, given in plugins.collect("sartor_channels", bot=info):
+        if not isinstance(given, Channel):
+            raise PluginError(f"plugin {plugin.name!r}: sartor_channels gave a {type(given).__name__}, not a Channel")
+        given.name = given.name or plugin.name
+        if any(given.name == other.name for other in channels):
+            raise PluginError(f"plugin {plugin.name!r}: there is a channel {given.name!r} already")
+        channels.append(given)
+    return channels
 
 
 def _remove_folder(folder: Path) -> None:
