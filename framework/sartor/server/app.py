@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures
+from sartor.server import channels, failures, mcp
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openai import responses
@@ -31,6 +31,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     conversations.router,
     turns.router,
     responses.router,
+    channels.router,
+    mcp.router,
 )
 
 

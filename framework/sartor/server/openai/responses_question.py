@@ -58,6 +58,11 @@ class _Before:
     """The oldest first."""
     conversation: str = ""
     system: Sequence[str] = ()
+    previous: str = ""
+    """The turn of the response that is named."""
+    user: str = ""
+    audience: str = ""
+    language: str = ""
 
 
 def turn_of(response: str) -> str:
@@ -83,27 +88,16 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
     """Raises `Failure` for what cannot be asked."""
     _refuse(asked)
     bot = _bot(service, caller, asked.model)
-    bot_id, limits = bot.info.id, bot.spec.limits
+    limits = bot.spec.limits
     store = service.bots.store.tenant(caller.tenant)
-    named = asked.user or asked.safety_identifier
     # a user whom the host signed is not another one because the body says so
-    speaker = caller.speaks_as(named) if caller.user.startswith("key:") else caller
-    before, previous = _Before(), ""
-    if asked.previous_response_id:
-        chain = await _chain(store, asked.previous_response_id, speaker, 2 * limits.history_turns + 2)
-        latest = chain[0].turn.reply.turn
-        if f"{caller.tenant}/{latest.bot}" != bot_id:
-            message = f"the previous response is of the bot {caller.tenant}/{latest.bot}, not of {bot_id}"
-            raise Failure(400, message, code="invalid_value", param="previous_response_id")
-        speaker = replace(speaker, user=latest.user)
-        previous = latest.id
-        turns = [one.turn.reply for one in reversed(chain)]
-        before = _Before(turns, latest.conversation, Kept.model_validate(chain[0].told).system)
-    elif asked.conversation:
-        before = await _conversation(store, asked, speaker, bot_id, limits.history_turns + 2)
+    unsigned = caller.user.startswith("key:")
+    speaker = caller.speaks_as(asked.user or asked.safety_identifier) if unsigned else caller
+    before = await _before(store, bot, asked, speaker)
+    speaker = replace(speaker, user=before.user or speaker.user)
     said = what_was_said(await _items(store, asked, speaker, service.spec.messages))
     said = replace(said, uses=await with_own_tools(store, bot, speaker.user, said.uses))
-    text, uses = _taken_up(said, before.turns[-1] if before.turns else None, strict=bool(previous))
+    text, uses = _taken_up(said, before.turns[-1] if before.turns else None, strict=bool(before.previous))
     history = (*_exchanges(before.turns), *said.history)
     if asked.truncation == "disabled" and len(history) > limits.history_turns:
         message = f"the bot keeps {limits.history_turns} exchanges in mind, and truncation is disabled"
@@ -121,16 +115,16 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
         model=model_options(asked),
     )
     question = Question(
-        bot_id=bot_id,
+        bot_id=bot.info.id,
         text=text,
         user=speaker.user,
         conversation=before.conversation,
-        audience=asked.audience or speaker.audience,
-        language=asked.language or "",
+        audience=asked.audience or speaker.audience or (before.audience if unsigned else ""),
+        language=asked.language or before.language,
         attributes=speaker.attributes,
         options=options,
     )
-    return Asked(question, Kept(echo=echo_of(asked), system=system), previous)
+    return Asked(question, Kept(echo=echo_of(asked), system=system), before.previous)
 
 
 def _bot(service: Service, caller: Caller, model: str) -> Bot:
@@ -156,23 +150,44 @@ def _refuse(asked: ResponseRequest) -> None:
         raise Failure(400, message, code="mutually_exclusive_parameters", param="conversation")
 
 
-async def _chain(store: TenantStore, response: str, speaker: Caller, limit: int) -> list[StoredResponse]:
+async def _before(store: TenantStore, bot: Bot, asked: ResponseRequest, speaker: Caller) -> _Before:
+    """What the request says that it goes on from. Raises `Failure` for what is not there, or not the speaker's."""
+    limit = 2 * bot.spec.limits.history_turns + 2
+    if asked.previous_response_id:
+        return await _previous(store, bot, asked.previous_response_id, speaker, limit)
+    if asked.conversation:
+        named = asked.conversation if isinstance(asked.conversation, str) else asked.conversation.id
+        return await _conversation(store, bot, named, speaker, limit)
+    return _Before()
+
+
+async def _previous(store: TenantStore, bot: Bot, response: str, speaker: Caller, limit: int) -> _Before:
+    param = "previous_response_id"
     try:
-        return await find_response(store, response, replace(speaker, scopes=speaker.scopes - {"read"}), limit)
+        chain = await find_response(store, response, replace(speaker, scopes=speaker.scopes - {"read"}), limit)
     except Failure as failure:
         message = f"there is no previous response {response[:100]!r}"
-        code, param = "previous_response_not_found", "previous_response_id"
-        raise Failure(failure.status, message, code=code, param=param) from failure
+        raise Failure(failure.status, message, code="previous_response_not_found", param=param) from failure
+    turn = chain[0].turn.reply.turn
+    if turn.bot != bot.info.bot:
+        message = f"the previous response is of the bot {turn.tenant}/{turn.bot}, not of {bot.info.id}"
+        raise Failure(400, message, code="invalid_value", param=param)
+    return _Before(
+        turns=[one.turn.reply for one in reversed(chain)],
+        conversation=turn.conversation,
+        system=Kept.model_validate(chain[0].told).system,
+        previous=turn.id,
+        user=turn.user,
+        audience=turn.audience,
+        language=turn.language,
+    )
 
 
-async def _conversation(
-    store: TenantStore, asked: ResponseRequest, speaker: Caller, bot_id: str, limit: int
-) -> _Before:
-    id_ = asked.conversation if isinstance(asked.conversation, str) else asked.conversation and asked.conversation.id
-    row = await store.conversation(id_ or "")
+async def _conversation(store: TenantStore, bot: Bot, named: str, speaker: Caller, limit: int) -> _Before:
+    row = await store.conversation(named)
     if row is None:
-        return _Before(conversation=id_ or "")
-    if row.user != speaker.user or f"{speaker.tenant}/{row.bot}" != bot_id:
+        return _Before(conversation=named)
+    if (row.user, row.bot) != (speaker.user, bot.info.bot):
         raise Failure(404, "there is no such conversation", code="not_found", param="conversation")
     stored = await store.turns(row.id, limit, max(0, row.turns - limit))
     return _Before([turn.reply for turn in stored], row.id)
