@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sartor.errors import SartorError
 from sartor.values import NO_USAGE, Reply, Turn, Usage
 
 __all__ = ["Observer", "Observers", "Step"]
@@ -49,6 +50,10 @@ class Observer:
     def turn_finished(self, reply: Reply) -> None:
         """A turn is over and committed, or was cancelled and committed."""
 
+    def turn_refused(self, turn: Turn, error: SartorError) -> None:
+        """A turn that had begun is over, and there is no reply: the model has too much to do (`OverloadedError`), or
+        the conversation is not this user's (`NamingError`)."""
+
 
 class Observers:
     """The observers of a project, told one after the other."""
@@ -64,6 +69,9 @@ class Observers:
 
     def turn_finished(self, reply: Reply) -> None:
         self._tell(lambda observer: observer.turn_finished(reply))
+
+    def turn_refused(self, turn: Turn, error: SartorError) -> None:
+        self._tell(lambda observer: observer.turn_refused(turn, error))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self._observers:
