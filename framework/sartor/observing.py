@@ -6,16 +6,22 @@ They change nothing. One that raises is logged with its name, and the turn goes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from sartor.errors import SartorError
 from sartor.values import NO_USAGE, Reply, Turn, Usage
 
-__all__ = ["Observer", "Observers", "Step"]
+__all__ = ["TRACE_HEADERS", "Observer", "Observers", "Step"]
 
 log = logging.getLogger("sartor.observing")
+
+TRACE_HEADERS: ContextVar[Mapping[str, str]] = ContextVar("sartor_trace_headers", default=MappingProxyType({}))
+"""What the request that led to a turn says of the trace that it belongs to: `traceparent` and `tracestate` (W3C Trace
+Context), as they came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def _import(known: Known, where: str | None) -> type[Plugin]:
 def _extra_remedy(known: Known, error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if known.source.startswith("sartor "):
-        extra = "openai" if known.name == "openai" else "local"
+        extra = known.name if known.name in ("openai", "telemetry") else "local"
         return f"pip install 'sartor[{extra}]'"
     return f"Install it: pip install {package.replace('_', '-')}"
 
