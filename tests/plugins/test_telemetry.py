@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from sartor.errors import NamingError, OverloadedError, PluginError
+from sartor.errors import NamingError, PluginError
 from sartor.observing import TRACE_HEADERS
 from sartor.values import Outcome
 
