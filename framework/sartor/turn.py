@@ -352,8 +352,9 @@ class TurnPath:
     async def hand_over(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> None:
         """End the turn with calls of the caller's own tools, as far as the policies let them pass."""
         seen = _seen(messages)
-        for call in calls[:_CALLS_AT_ONCE]:
-            call = replace(call, arguments=storable(call.arguments), origins=argument_origins(call.arguments, seen))
+        for said in calls[:_CALLS_AT_ONCE]:
+            arguments = storable(said.arguments)
+            call = replace(said, arguments=arguments, origins=argument_origins(arguments, seen))
             verdict = await self.judge.tool_call(call)
             if verdict.kind is Kind.ALLOW and self.callers[call.name].acts:
                 verdict = await self.guard(call, seen)
