@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures
+from sartor.server import failures, operations
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openapi import describe
+from sartor.server.requests import Requests
 from sartor.server.service import Service
 
 __all__ = ["Opener", "build"]
@@ -24,7 +23,7 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router, operations.router)
 
 
 def build(opened: Opener) -> FastAPI:
@@ -39,9 +38,10 @@ def build(opened: Opener) -> FastAPI:
                 yield
             finally:
                 await service.drain()
+                await service.close()
                 del app.state.sartor
 
-    app = FastAPI(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
+    app = _Application(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
     for router in _ROUTERS:
         app.include_router(router)
     failures.install(app)
@@ -54,26 +54,11 @@ def build(opened: Opener) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Sartor-User"],
         expose_headers=["Retry-After", "X-Request-Id"],
     )
-    app.add_middleware(_RequestIds)
     return app
 
 
-class _RequestIds:
-    """ASGI middleware: an id for each request, told in ``X-Request-Id``, to find it again in the logs."""
+class _Application(FastAPI):
+    """FastAPI with a note of every request, also of those that its outermost middleware answers."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        id_ = f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = id_
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = id_
-                MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
-            await send(message)
-
-        return await self._app(scope, receive, sending)
+    def build_middleware_stack(self) -> ASGIApp:
+        return Requests(super().build_middleware_stack())

@@ -157,8 +157,10 @@ class LiveTurn:
 class LiveTurns:
     """The turns that run in this process, at most so many at once."""
 
-    def __init__(self, bots: Bots, spec: ServiceSpec) -> None:
+    def __init__(self, bots: Bots, spec: ServiceSpec, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for each turn that there is no room for."""
         self._bots = bots
+        self._refused = refused
         self._spec = spec
         self._turns: dict[tuple[str, str], LiveTurn] = {}
         self._running: Counter[str] = Counter()
@@ -185,6 +187,7 @@ class LiveTurns:
         if self.draining:
             raise Failure(503, "the service is about to stop", code="unavailable", headers={"Retry-After": "5"})
         if self.running >= self._spec.turns or self._running[tenant] >= self._spec.tenant_turns:
+            self._refused()
             message = "too many turns run already; try again later"
             raise Failure(429, message, code="overloaded", headers={"Retry-After": "1"})
         self._running[tenant] += 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from sartor.errors import SartorError
 from sartor.secrets import resolve_secret
 from sartor.server.failures import Failure
 from sartor.server.service import Service, service_of
@@ -17,6 +19,8 @@ from sartor.server.service import Service, service_of
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"])
+
+log = logging.getLogger("sartor.server")
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers of which a proxy adds at least one: then the peer is the proxy, not who asks."""
@@ -68,11 +72,22 @@ async def metrics(request: Request) -> Response:
     return Response(page, media_type=None, headers={"Content-Type": kind, "Cache-Control": "no-store"})
 
 
+def _token(service: Service) -> str:
+    """The token that is asked for; empty where it is not to be had, and then nobody has it."""
+    try:
+        return resolve_secret(service.spec.metrics_token, service.bots.project.directory)
+    except SartorError as error:
+        log.error("service.metrics_token: %s", error)
+        return ""
+
+
 def _may_see(request: Request, service: Service) -> bool:
-    if reference := service.spec.metrics_token:
-        token = resolve_secret(reference, service.bots.project.directory)
+    if service.spec.metrics_token:
+        token = _token(service)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+        return (
+            bool(token) and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+        )
     if request.client is None or any(name in request.headers for name in _FORWARDED):
         return False
     try:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
-import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,14 +39,17 @@ class Requests:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        note = RequestNote(given if _ID.fullmatch(given) else uuid.uuid4().hex, scope.setdefault("state", {}))
+        id_ = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        note = RequestNote(id_, scope.setdefault("state", {}))
         status, size, began = 0, 0, time.perf_counter()
 
         async def noted(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = note.id
+                told = MutableHeaders(scope=message)
+                told["X-Request-Id"] = id_
+                told.setdefault("X-Content-Type-Options", "nosniff")
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
             await send(message)
@@ -68,6 +71,6 @@ def _record(scope: Scope, status: int, size: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "other")
     told = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4), "bytes": size}
     log.log(logging.DEBUG if route in _QUIET else logging.INFO, "request", extra=told)
-    service = getattr(scope["app"].state, "sartor", None) if "app" in scope else None
+    service = getattr(scope["app"].state, "sartor", None)
     if isinstance(service, Service):
         service.metrics.requested(scope["method"], route, status, seconds)
