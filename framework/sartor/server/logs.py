@@ -129,7 +129,7 @@ class PlainLines(logging.Formatter):
 def set_up_logs(
     form: Literal["json", "text"] = "json",
     *,
-    level: int = logging.INFO,
+    level: str = "info",
     content: bool = False,
     stream: TextIO | None = None,
 ) -> None:
@@ -145,7 +145,7 @@ def set_up_logs(
     root.handlers[:] = [target]
     root.setLevel(logging.WARNING)
     for name in _OURS:
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(level.upper())
     logging.captureWarnings(True)
 
 
