@@ -67,7 +67,9 @@ def start(make_project) -> Start:
         )
         try:
             url = await asyncio.to_thread(_address, popen)
-            async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
+            async with httpx.AsyncClient(
+                base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30
+            ) as client:
                 yield Process(root, popen, client)
         finally:
             popen.kill()

@@ -34,6 +34,7 @@ def build(opened: Opener) -> FastAPI:
         async with AsyncExitStack() as stack:
             service = Service(await stack.enter_async_context(opened()))
             app.state.sartor = service
+            service.readiness.begin()
             try:
                 yield
             finally:

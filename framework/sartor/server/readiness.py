@@ -32,8 +32,13 @@ class Readiness:
         self._loading: asyncio.Task[None] | None = None
         self._failed: set[str] = set()
 
+    def begin(self) -> None:
+        """Begin to load the project's model, so that the first turn need not wait for it."""
+        self._loading = asyncio.create_task(self._load(), name="loading the model")
+        self._loading.add_done_callback(self._loaded)
+
     async def checks(self) -> list[Check]:
-        """All checks, done side by side, for two seconds at most. The first time begins to load the model."""
+        """All checks, done side by side, for two seconds at most."""
         works = {"model": self._model, "database": self._bots.store.reach}
         return list(await asyncio.gather(*(self._check(name, work) for name, work in works.items())))
 
@@ -59,20 +64,25 @@ class Readiness:
         return Check(name, True)
 
     async def _model(self) -> None:
-        """Load the project's model, unless it was; it goes on loading when nobody waits any more."""
-        if self._loading is None or (self._loading.done() and self._failure() is not None):
-            self._loading = asyncio.create_task(self._load(), name="loading the model")
+        """Wait for the model, which goes on loading when nobody waits any more, and is tried again when it failed."""
+        if self._loading is None or (self._loading.done() and _failed(self._loading)):
+            self.begin()
+        assert self._loading is not None
         await asyncio.shield(self._loading)
 
     async def _load(self) -> None:
         if start := getattr(self._bots.model(), "start", None):
             await start()
 
-    def _failure(self) -> BaseException | None:
-        assert self._loading is not None
-        return asyncio.CancelledError() if self._loading.cancelled() else self._loading.exception()
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tell("model", error)
 
     def _tell(self, name: str, why: object) -> None:
         if name not in self._failed:  # once, not at every question of a load balancer
             self._failed.add(name)
             log.warning("the %s is not ready: %s", name, why)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None
