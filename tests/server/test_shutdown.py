@@ -62,7 +62,7 @@ def start(make_project) -> Start:
             key, _ = await Service(bots).keys.create("acme", scopes=frozenset({"chat"}))
         code = "import sys; sys.argv[0] = 'sartor'\nfrom sartor.cli import main\nmain()"
         arguments = ["serve", "--port", "0", "--log", "json", "--project", str(root)]
-        popen = subprocess.Popen(
+        popen = subprocess.Popen(  # noqa: ASYNC220 - it blocks for no time
             [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
         try:
