@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from sartor.errors import SartorError, UsageError
 from sartor.judge import Approver
+from sartor.parts import BotParts
 from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
-from sartor.turn import BotParts, TurnPath
+from sartor.turn import TurnPath
 from sartor.values import BotInfo, Event, Finished, JSONValue, Reply, Turn, TurnOptions
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
 from sartor.observing import Observer, Observers
+from sartor.parts import BotParts
 from sartor.plugin import Plugin
 from sartor.plugins import Catalog, PluginSet
 from sartor.policy import Policy
@@ -23,7 +24,6 @@ from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
 from sartor.store import Store
 from sartor.tools import Tool
-from sartor.turn import BotParts
 from sartor.values import BotInfo
 
 if TYPE_CHECKING:

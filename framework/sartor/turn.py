@@ -9,85 +9,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
-from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable
 from sartor.judge import Approver, Judge
-from sartor.observing import Observers, Step
-from sartor.origins import argument_origins, untrusted_arguments
-from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
-from sartor.prompt import Persona, after_tools, compose
-from sartor.settling import Settled, settle_phrase, settle_quotes
-from sartor.spec import BotSpec
+from sartor.observing import Step
+from sartor.parts import BotParts, persona_of
+from sartor.policy import Kind, Verdict
+from sartor.prompt import after_tools, compose
+from sartor.speech import Speech
 from sartor.texts import in_language
-from sartor.toolbox import WAITING, check_call, offer, offer_callers, run_tool, storable, summary
-from sartor.tools import Tool
+from sartor.tooluse import ToolSteps
 from sartor.values import (
     NO_USAGE,
-    BotInfo,
-    CallerTool,
     Citation,
     Delta,
     Event,
     Exchange,
     Finished,
-    JSONValue,
-    Message,
-    Origin,
     Outcome,
-    Part,
     Passage,
     Reply,
     Started,
-    ToolCall,
-    ToolFinished,
-    ToolResult,
-    ToolStarted,
     ToolUse,
-    ToolWanted,
     Turn,
     TurnOptions,
     Usage,
 )
 
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
-    from sartor.retrieval import Retriever
-    from sartor.store import TenantStore
-
-__all__ = ["BotParts", "TurnPath"]
+__all__ = ["TurnPath"]
 
 log = logging.getLogger("sartor.turn")
-
-_CALLS_AT_ONCE = 8
-"""Tool calls of one answer that are run; further ones are passed over."""
-
-
-@dataclass(frozen=True)
-class BotParts:
-    """Everything that a bot is made of. All of it belongs to one tenant, but for the model."""
-
-    info: BotInfo
-    spec: BotSpec
-    instructions: Sequence[Part]
-    model: BaseChatModel
-    model_name: str
-    retrievers: Sequence[Retriever]
-    tools: Mapping[str, Tool]
-    policies: Sequence[Policy]
-    store: TenantStore
-    share: float = 1.0
-    """The tenant's, of a model that many want at once."""
-    observers: Observers = field(default_factory=Observers)
-    readings: Readings = field(default_factory=Readings)
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class TurnPath:
@@ -106,11 +60,10 @@ class TurnPath:
         self.raw = turn.text
         self.turn = replace(turn, text="")  # until the input policies have let it pass, there is no text to keep
         self.options = options
-        self.callers: Mapping[str, CallerTool] = {tool.name: tool for tool in options.tools}
         self.emit = emit
         self.judge = Judge(parts.policies, self.turn, approve)
         self.release = self.judge.release()
-        self.persona = _persona(parts, turn, options)
+        self.persona = persona_of(parts, turn, options)
         self.passages: Sequence[Passage] = ()
         self.citations: Sequence[Citation] = ()
         self.uses: list[ToolUse] = []
@@ -118,10 +71,11 @@ class TurnPath:
         self.seconds: dict[str, float] = {"retrieval": 0.0, "model": 0.0, "tools": 0.0}
         self.began = time.perf_counter()
         self.outcome = Outcome.ANSWERED
-        self.gap = ""
         self.ending = ""
         self.error = ""
         self.cut = False
+        self.tools = ToolSteps(self)
+        self.speech = Speech(self)
 
     async def run(self) -> None:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
@@ -175,21 +129,16 @@ class TurnPath:
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
         for brought in self.options.uses:
-            if (resumed := await self.resume(brought)) is None:
+            if (resumed := await self.tools.resume(brought)) is None:
                 return
             messages = after_tools(messages, "", resumed)
-        tools = self.offered(history)
+        tools = self.tools.offered(history)
         for step in range(steps + 1):
-            said, calls = await self.speak(messages, tools if step < steps else ())
+            said, calls = await self.speech.speak(messages, tools if step < steps else ())
             if not calls or self.release.blocked:
                 break
-            if all(call.name in self.callers for call in calls):
-                return await self.hand_over(calls, messages)
-            uses: list[ToolUse] = []
-            for call in [call for call in calls if call.name not in self.callers][:_CALLS_AT_ONCE]:
-                if (use := await self.use(call, messages)) is None:
-                    return
-                uses.append(use)
+            if (uses := await self.tools.run(calls, messages)) is None:
+                return
             messages = after_tools(messages, said, uses)
         if self.release.blocked:
             self.block(self.release.blocked)
@@ -210,18 +159,6 @@ class TurnPath:
                 brought.append(replace(exchange, question=text))
         return brought
 
-    async def resume(self, brought: Sequence[ToolUse]) -> list[ToolUse] | None:
-        """Calls of the caller's tools with the results that it brings, after the policies; None when one ended it."""
-        resumed: list[ToolUse] = []
-        for use in brought:
-            text, verdict = await self.judge.tool_result(use.call, use.result)
-            if verdict.kind is not Kind.ALLOW:
-                self.block(verdict)
-                return None
-            resumed.append(replace(use, result=replace(use.result, text=text[: self.spec.limits.tool_characters])))
-        self.uses += resumed
-        return resumed
-
     async def retrieve(self) -> list[Passage]:
         """The best passages of all retrievers, each checked to be this tenant's."""
         began = time.perf_counter()
@@ -237,177 +174,6 @@ class TurnPath:
             self.passed("retrieval", self.parts.info.id, began)
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
-
-    def offered(self, history: Sequence[Exchange]) -> Sequence[dict[str, JSONValue]]:
-        """The tools that the model is told of: those for this audience, and for what the user has said so far."""
-        said = [*(exchange.question for exchange in history), self.turn.text]
-        tools = self.parts.tools.values()
-        if self.options.tool_choice == "none":
-            return ()
-        mine = [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
-        own = [told for tool in mine if (told := offer(tool, said)) is not None]
-        return [*own, *map(offer_callers, self.callers.values())]
-
-    async def speak(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, JSONValue]]
-    ) -> tuple[str, Sequence[ToolCall]]:
-        """Let the model answer: its text goes to the user as grounding and output policies allow, its tool calls
-        are given back."""
-        from sartor.langchain import say  # costs half a second, so not before the first message
-
-        grounding = self.spec.grounding
-        choice = self.options.tool_choice if not self.uses else "auto"
-        forced = choice not in ("auto", "none")
-        quotes = self.quotable(tools) if grounding.mode == "quote" and not self.uses and not forced else None
-        whole = grounding.mode == "quote"
-        numbers = CitationFilter(len(self.passages))
-        text = ""
-        pieces = 0
-        counted = Usage()
-        calls: Sequence[ToolCall] = ()
-        began, first, failed = time.perf_counter(), None, True
-        stream = say(
-            self.parts.model,
-            messages,
-            tools=tools,
-            tool_choice=choice,
-            choices=quotes.choices if quotes else None,
-            asked=self.asked(),
-            tenant=self.turn.tenant,
-            share=self.parts.share,
-        )
-        try:
-            async for said in stream:
-                text += said.text
-                calls = said.calls or calls if tools else ()
-                pieces += bool(said.text)
-                counted += said.usage
-                self.cut = said.cut
-                if said.text and first is None:
-                    first = time.perf_counter() - began
-                if said.text and not whole:
-                    gap, self.gap = self.gap, ""
-                    if not await self.give(gap + numbers.feed(said.text)):
-                        break
-            failed = False
-        finally:
-            await stream.aclose()
-            # A model that was stopped did not tell its tokens: then each piece counts as one.
-            counted = counted if counted.calls else Usage(generated=pieces, calls=1)
-            self.usage += counted
-            self.passed("model", self.parts.model_name, began, usage=counted, error=failed, first_text=first)
-        if calls:
-            if text.strip() and not whole:
-                await self.give(numbers.feed("", final=True).rstrip())
-                self.gap = "\n\n"
-            return text, calls
-        if quotes is not None:
-            text = self.settle(settle_quotes(quotes, text, self.persona.unknown))
-        elif whole and self.uses:
-            text = self.settle(self.phrased(text))
-        elif whole:  # a tool was asked for, and the model wrote freely instead
-            text = self.settle(Settled(self.persona.unknown, outcome=Outcome.UNKNOWN))
-        else:
-            self.citations = cited(text, self.passages)
-            self.outcome = Outcome.UNKNOWN if text.strip() == self.persona.unknown else self.outcome
-            text = numbers.feed("", final=True)
-        await self.give(text, final=True)
-        return text, ()
-
-    def quotable(self, tools: Sequence[dict[str, JSONValue]]) -> Quotable:
-        grounding = self.spec.grounding
-        own = [text for text in (self.persona.greeting, self.persona.unknown) if text]
-        return quotable(
-            self.turn.text,
-            self.passages,
-            own,
-            candidates=grounding.candidates,
-            at_most=grounding.max_quotes,
-            prior=getattr(self.parts.model, "suggested_prior", 1.0) if grounding.prior is None else grounding.prior,
-            doubt=grounding.doubt,
-            tools=[summary(tool) for tool in tools],
-            readings=self.parts.readings,
-        )
-
-    def phrased(self, text: str) -> Settled:
-        """What the model made of tool results."""
-        return settle_phrase(
-            text,
-            self.uses,
-            [self.turn.text, *(part.text for part in self.persona.instructions)],
-            verbatim=self.spec.grounding.tool_results == "verbatim",
-            failed=in_language(self.spec.replies.failed, self.turn.language),
-        )
-
-    def settle(self, settled: Settled) -> str:
-        self.citations, self.outcome, self.error = settled.citations, settled.outcome, settled.error
-        return settled.text
-
-    def asked(self) -> dict[str, JSONValue]:
-        """What the model is asked for beside the messages, within the bot's limits."""
-        most = self.options.model.get("max_tokens")
-        limit = self.spec.limits.reply_tokens
-        return {**self.options.model, "max_tokens": min(most, limit) if isinstance(most, int) else limit}
-
-    async def hand_over(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> None:
-        """End the turn with calls of the caller's own tools, as far as the policies let them pass."""
-        seen = _seen(messages)
-        for said in calls[:_CALLS_AT_ONCE]:
-            arguments = storable(said.arguments)
-            call = replace(said, arguments=arguments, origins=argument_origins(arguments, seen))
-            verdict = await self.judge.tool_call(call)
-            if verdict.kind is Kind.ALLOW and self.callers[call.name].acts:
-                verdict = await self.guard(call, seen)
-            if verdict.kind is not Kind.ALLOW:
-                return self.block(verdict)
-            self.uses.append(ToolUse(call, ToolResult(call.id, call.name, WAITING)))
-            self.emit(ToolWanted(call))
-        self.outcome = Outcome.CALLS
-
-    async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
-        """Run one tool call between its policies; None when a policy ended the turn."""
-        began = time.perf_counter()
-        seen = _seen(messages)
-        call = replace(call, origins=argument_origins(call.arguments, seen))
-        checked = check_call(self.parts.tools, call, self.turn.audience)
-        if isinstance(checked, ToolResult):
-            result, call = checked, replace(call, arguments=storable(call.arguments))
-        else:
-            tool, arguments = checked
-            verdict = await self.judge.tool_call(call)
-            if verdict.kind is Kind.ALLOW and tool.acts:
-                verdict = await self.guard(call, seen)
-            if verdict.kind is not Kind.ALLOW:
-                self.block(verdict)
-                return None
-            self.uses.append(ToolUse(call, ToolResult(call.id, call.name, "(not finished)", error=True)))
-            self.emit(ToolStarted(call))
-            result = await run_tool(tool, call, arguments, self.turn, self.spec.limits)
-            self.uses.pop()
-        text, verdict = await self.judge.tool_result(call, result)
-        allowed = verdict.kind is Kind.ALLOW
-        use = ToolUse(call, replace(result, text=text if allowed else "(withheld by a policy)"))
-        self.uses.append(use)
-        self.passed("tool", call.name, began, error=result.error)
-        if not allowed:
-            self.block(verdict)
-            return None
-        self.emit(ToolFinished(use.result))
-        return use
-
-    async def guard(self, call: ToolCall, seen: Sequence[Part]) -> Verdict:
-        """Where the model has read a document or a tool result, a tool that acts runs only on what the user, the
-        tenant or the operator said, unless a person approves."""
-        if not any(part.origin in (Origin.DOCUMENT, Origin.TOOL) for part in seen):
-            return ALLOW
-        names = untrusted_arguments(call.arguments, call.origins)
-        if call.arguments and not names:
-            return ALLOW
-        what = (
-            f"{', '.join(names)} of {call.name} is not what the user said" if names else f"{call.name} has no argument"
-        )
-        reason = f"{what}, and the model has read documents or tool results"
-        return ALLOW if await self.judge.approved(call, reason) else ask(reason)
 
     async def give(self, text: str, *, final: bool = False) -> bool:
         """Release what the output policies clear; false when one of them ended the reply."""
@@ -468,28 +234,3 @@ class TurnPath:
             error=self.error,
             cut=self.cut,
         )
-
-
-def _seen(messages: Sequence[Message]) -> list[Part]:
-    """The parts of a prompt that may hold a value, which the numbers of passages do not."""
-    return [
-        part
-        for message in messages
-        for part in message.parts
-        if message.role == "system" or part.origin is not Origin.OPERATOR
-    ]
-
-
-def _persona(parts: BotParts, turn: Turn, options: TurnOptions) -> Persona:
-    spec = parts.spec
-    told = list(parts.instructions)
-    if turn.audience:
-        extra = spec.audiences[turn.audience].instructions
-        told += [Part(text, Origin.TENANT) for text in ([extra] if isinstance(extra, str) else extra)]
-    told += [Part(text, Origin.TENANT) for text in options.instructions]
-    return Persona(
-        instructions=tuple(told),
-        greeting=in_language(spec.replies.greeting, turn.language),
-        unknown=in_language(spec.replies.unknown, turn.language),
-        quotes=spec.grounding.max_quotes if spec.grounding.mode == "quote" else 0,
-    )

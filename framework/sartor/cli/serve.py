@@ -57,7 +57,7 @@ def command(
             f"serving needs the package {error.name!r}, which is not installed", remedy="pip install 'sartor[serve]'"
         ) from error
     root = find_project(project)
-    spec = Project(root).spec.service  # a fault in it is told at once, not by a server that cannot start
+    spec = Project(root).spec.service
     set_up_logs(log, level=log_level, content=log_content)
     if not reload:
         return serve(app(root), host=host, port=port, drain_seconds=spec.drain_seconds)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from fastapi_offline import FastAPIOffline
 
 import sartor
 from sartor.bots import Bots
@@ -26,8 +26,8 @@ Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 _ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router, operations.router)
 
 
-def build(opened: Opener) -> FastAPI:
-    """The application over the project that `opened` gives when the lifespan begins."""
+def build(opened: Opener, *, docs: bool = True) -> FastAPI:
+    """The application over the project that `opened` gives when the lifespan begins. `docs`: with its description."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,11 +42,10 @@ def build(opened: Opener) -> FastAPI:
                 await service.close()
                 del app.state.sartor
 
-    app = _Application(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
+    app = _described(lifespan) if docs else FastAPI(openapi_url=None, lifespan=lifespan)
     for router in _ROUTERS:
         app.include_router(router)
     failures.install(app)
-    describe(app)
     app.add_middleware(Door)
     app.add_middleware(
         CORSMiddleware,  # nothing here is authenticated by cookies, so any page may ask
@@ -55,11 +54,14 @@ def build(opened: Opener) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Sartor-User"],
         expose_headers=["Retry-After", "X-Request-Id"],
     )
+    app.add_middleware(Requests)
     return app
 
 
-class _Application(FastAPI):
-    """FastAPI with a note of every request, also of those that its outermost middleware answers."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        return Requests(super().build_middleware_stack())
+def _described(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """With ``/openapi.json``, and ``/docs``, whose scripts come from here, since the service may be on no internet."""
+    app = FastAPIOffline(
+        title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES, redoc_url=None
+    )
+    describe(app)
+    return app

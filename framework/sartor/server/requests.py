@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sartor.observing import TRACE_HEADERS
+from sartor.server.failures import failure_of, json_failure
 from sartor.server.logs import REQUEST, RequestNote
 from sartor.server.service import Service
 
@@ -29,7 +30,7 @@ _GONE = 499
 
 
 class Requests:
-    """ASGI middleware around a whole application."""
+    """ASGI middleware around all other: what they raise is answered here, so that this answer has an id as well."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,8 +59,9 @@ class Requests:
         traced = TRACE_HEADERS.set({name: headers[name] for name in ("traceparent", "tracestate") if name in headers})
         try:
             await self._app(scope, receive, noted)
-        except Exception:
-            status = status or 500
+        except Exception as error:
+            if not status:
+                await json_failure(failure_of(error))(scope, receive, noted)
             raise
         finally:
             _record(scope, status or _GONE, size, time.perf_counter() - began)
