@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 import sartor
@@ -202,3 +204,14 @@ async def test_a_project_that_was_served_is_left_as_it_was(make_project):
         async with asgi.running(asgi.app(bots)), asgi.running(asgi.app(bots)):
             assert len(bots.observers) == 4
         assert bots.observers == []
+
+
+@pytest.mark.parametrize("file", ["how-to/operate.md", "grafana/sartor-dashboard.json"])
+def test_the_figures_that_the_documentation_names_are_there(file):
+    text = (Path(__file__).parents[2] / "docs" / file).read_text(encoding="utf-8")
+    metrics = Metrics(models=lambda: {"main": type("Busy", (), {"workload": lambda self: Workload(0, 0)})()})
+    known = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    known |= {family.name for family in metrics.registry.collect()}  # those without a sample yet, and histograms
+    known |= {f"{family.name}_total" for family in metrics.registry.collect()}
+    named = set(re.findall(r"\b(?:sartor|process)_[a-z_]*[a-z]\b", text.replace("_bucket", "").replace("_sum", "")))
+    assert len(named) > 12 and named <= known
