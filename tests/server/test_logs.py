@@ -199,6 +199,8 @@ def test_an_exception_in_a_message_is_told_by_its_type_unless_it_is_our_own():
     line = JSONLines().format(record("failed: %s and %s", ValueError(CANARY), ModelError("no model", where="x.gguf")))
     assert json.loads(line)["message"] == "failed: ValueError and x.gguf: no model"
     assert json.loads(JSONLines().format(record(ValueError(CANARY))))["message"] == "ValueError"
+    told = json.loads(JSONLines().format(record(OSError(98, "address already in use", CANARY))))["message"]
+    assert told == "OSError: address already in use"
     assert json.loads(JSONLines().format(record("%(why)s", {"why": ValueError(CANARY)})))["message"] == "ValueError"
 
 

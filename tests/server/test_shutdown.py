@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -165,3 +166,39 @@ async def test_an_idle_service_ends_at_once(start):
         assert (await process.client.get("/healthz")).status_code == 200
         process.stop()
         assert await asyncio.wait_for(process.ended(), 10) == 0
+
+
+async def test_a_second_interrupt_ends_it_at_once(start):
+    async with start(delay=0.5) as process:
+        async with process.client.stream("POST", "/v1/turns", json={**STREAM, "keep": 30}) as response:
+            async for name, _ in events(response):
+                if name == "delta":
+                    break
+        process.popen.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.5)
+        assert process.popen.poll() is None
+        process.popen.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.ended(), 10) != 0
+
+
+def serve(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; sys.argv[0] = 'sartor'\nfrom sartor.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "serve", "--project", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_keeps_it_from_starting_is_told_like_any_error(make_project):
+    root = make_project({"tenants/acme/support/bot.yaml": SUPPORT})
+    file = root / "sartor.yaml"
+    file.write_text(file.read_text() + "state: sqlite:////proc/nowhere/sartor.db\n")
+    done = serve(root)
+    assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_address_that_is_taken_is_told(make_project):
+    root = make_project({"tenants/acme/support/bot.yaml": SUPPORT})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = serve(root, "--port", str(taken.getsockname()[1]))
+    assert done.returncode != 0 and "address already in use" in done.stderr

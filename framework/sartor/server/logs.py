@@ -166,6 +166,8 @@ def _message(record: logging.LogRecord, *, content: bool) -> str:
 
 
 def _without_message(argument: object) -> object:
+    if isinstance(argument, OSError) and argument.strerror:  # the system's own words
+        return f"{type(argument).__name__}: {argument.strerror}"
     if isinstance(argument, BaseException) and not isinstance(argument, SartorError):
         return type(argument).__name__
     return argument

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 from types import FrameType
 
 import uvicorn
@@ -26,29 +27,43 @@ def serve(application: FastAPI, *, host: str, port: int, drain_seconds: float) -
     """Serve until SIGTERM or SIGINT, which ends it in order, or a second SIGINT, which ends it at once.
 
     In order means: no connection is accepted any more, turns go on for `drain_seconds` at most, those left are
-    cancelled, what they had released is stored, every stream is ended. Exits with 0 after SIGTERM.
+    cancelled, what they had released is stored, every stream is ended. Exits with 0 after SIGTERM. Raises what
+    opening the project raises.
     """
     signal.signal(signal.SIGTERM, _exit)  # uvicorn raises the signal again when it is done
     grace = int(drain_seconds) + _GRACE
-    config = uvicorn.Config(application, host, port, timeout_graceful_shutdown=grace, **SETTINGS)  # type: ignore[arg-type]
-    server = _Server(config, application)
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    _Server(
+        uvicorn.Config(application, host, port, lifespan="off", timeout_graceful_shutdown=grace, **SETTINGS),  # type: ignore[arg-type]
+        application,
+    ).run()
 
 
 class _Server(uvicorn.Server):
+    """Opens and closes the application itself: uvicorn would log an error of that as a traceback."""
+
     def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
         super().__init__(config)
         self._application = application
+        self._opened = AsyncExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._opened.enter_async_context(self._application.router.lifespan_context(self._application))
+        try:
+            await super().startup(sockets)
+        except BaseException:  # the address is taken: uvicorn says so, and exits
+            await self._opened.aclose()
+            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's own waits for connections; turns must end first, so that streams can be ended in order."""
         service = getattr(self._application.state, "sartor", None)
-        drained = asyncio.ensure_future(service.drain()) if isinstance(service, Service) else None
+        assert isinstance(service, Service)
+        drained = asyncio.create_task(service.drain(), name="draining")
         await super().shutdown(sockets)
-        if drained is not None:
-            await drained
+        while not (drained.done() or self.force_exit):  # noqa: ASYNC110 - a signal tells no event
+            await asyncio.sleep(0.1)
+        if not self.force_exit:
+            await self._opened.aclose()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
