@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sartor.bots import Bots
 from sartor.server.failures import Failure, failure_of
 from sartor.servicespec import ServiceSpec
-from sartor.values import Event, Finished, JSONValue, Reply, Started, ToolCall, TurnOptions
+from sartor.values import Delta, Event, Finished, JSONValue, Reply, Started, ToolCall, TurnOptions
 
 __all__ = ["Approval", "Decided", "LiveTurn", "LiveTurns", "Note", "Question"]
 
@@ -262,4 +262,7 @@ class LiveTurns:
         store = self._bots.store.tenant(turn.question.bot_id.partition("/")[0])
         stored = await store.reply(turn.id)
         if stored is not None:
+            told = "".join(note.text for note in turn.notes if isinstance(note, Delta))
+            if stored.reply.text != told and stored.reply.text.startswith(told):  # released as it was cancelled
+                turn.note(Delta(stored.reply.text[len(told) :]))
             turn.note(Finished(stored.reply))
