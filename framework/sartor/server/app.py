@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures, operations
+from sartor.server import channels, failures, mcp, operations
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openapi import describe
@@ -23,7 +23,14 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router, operations.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    conversations.router,
+    turns.router,
+    channels.router,
+    mcp.router,
+    operations.router,
+)
 
 
 def build(opened: Opener, *, docs: bool = True) -> FastAPI:
