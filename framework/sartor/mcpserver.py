@@ -161,7 +161,7 @@ class _Desk:
 
         reply = await _follow(self.asked(question.question, conversation), tell)
         if reply.error:
-            log.error("turn %s of %s failed: %s", reply.turn.id, self.bot.info.id, reply.error)
+            log.error("turn %s of %s failed; why is stored with it", reply.turn.id, self.bot.info.id)
         return answered(reply)
 
     async def list_resources(self, ctx: Requested, params: PaginatedRequestParams | None) -> ListResourcesResult:
