@@ -282,3 +282,15 @@ async def test_a_request_hands_its_trace_on_to_the_turn(serve):
         await served.client.post("/v1/turns", json=asked, headers={**key, "traceparent": parent})
         await served.client.post("/v1/turns", json=asked, headers=key)
     assert seen == [{"traceparent": parent}, {}]
+
+
+async def test_a_turn_over_mcp_that_fails_is_logged_without_why(serve, logs):
+    stream = logs()
+    asked = {"name": "ask", "arguments": {"question": CANARY}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}
+    about = {"Accept": "application/json, text/event-stream", "Mcp-Method": "tools/call", "Mcp-Name": "ask"}
+    async with serve(script=["FAIL"]) as served:
+        answer = await served.client.post("/mcp/acme/support", json=call, headers={**await served.key(), **about})
+    assert answer.status_code == 200 and "broke" not in stream.getvalue() and CANARY not in stream.getvalue()
+    (line,) = [line for line in lines(stream) if line["level"] == "error"]
+    assert line["logger"] == "sartor.mcp" and line["tenant"] == "acme"
