@@ -7,16 +7,19 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import jwt
 import openai
 import openresponses_types as spec
 import pytest
+import sartor_templates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from sartor.errors import StoreError
 from sartor.store import TenantStore
+from sartor_plugins.builtin import MODEL
 
 WEATHER = {
     "type": "function",
@@ -25,6 +28,8 @@ WEATHER = {
     "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
 }
 CALL = {"call": "get_weather", "arguments": {"location": "San Francisco, CA"}}
+
+DEMO = Path(sartor_templates.__file__).parent / "demo/tenants/brightwater/support/knowledge"
 
 EVENTS = {
     "response.created": spec.ResponseCreatedStreamingEvent,
@@ -400,6 +405,29 @@ async def test_a_user_whom_the_host_signs_sees_only_own_responses(client, monkey
         assert stored.reply.turn.user == "u-2"
 
 
+async def test_audience_and_language_go_on_too(client):
+    bot = "grounding: free\nretrieval: {passages: 0}\nlanguages: [en, fr]\naudiences: {trade: {instructions: Trade.}}\n"
+    async with client(script=["One.", "Two."], files={"tenants/acme/support/bot.yaml": bot}) as it:
+        about = {"audience": "trade", "language": "fr"}
+        first = await it.openai.responses.create(model="support", input="A", extra_body=about)
+        second = await it.create(input="B", previous_response_id=first.id)
+        stored = await it.served.bots.store.tenant("acme").reply(second["id"].removeprefix("resp_"))
+        assert (stored.reply.turn.audience, stored.reply.turn.language) == ("trade", "fr")
+        assert "Trade." in (await prompts(it.served))[1][0][1]
+
+
+async def test_without_truncation_a_long_history_is_refused(client):
+    bot = "grounding: free\nretrieval: {passages: 0}\nlimits: {history_turns: 1}\n"
+    async with client(script=["One.", "Two.", "Three."], files={"tenants/acme/support/bot.yaml": bot}) as it:
+        first = await it.create(input="A")
+        second = await it.create(input="B", previous_response_id=first["id"], truncation="disabled")
+        asked = {"input": "C", "previous_response_id": second["id"]}
+        status, error = await it.refused(**asked, truncation="disabled")
+        assert (status, error["code"]) == (400, "context_length_exceeded")
+        await it.create(**asked)
+        assert (await prompts(it.served))[2][1:] == [("human", "B"), ("ai", "Two."), ("human", "C")]
+
+
 async def test_a_turn_of_another_api_is_no_response(client):
     async with client(script=["One."]) as it:
         asked = {"bot": "support", "text": "Hi"}
@@ -547,6 +575,23 @@ async def test_citations_are_annotations(client):
         async with it.openai.responses.stream(**body) as stream:
             kinds = {event.type: event async for event in stream}
         assert kinds["response.output_text.annotation.added"].annotation.filename == "prices.md"
+
+
+@pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not there")
+async def test_the_built_in_model_quotes_with_a_citation(client):
+    files = {
+        "sartor.yaml": "model: builtin\nmodels: {builtin: {plugin: llama, path: builtin}}\n",
+        "tenants/acme/support/bot.yaml": "title: Acme Cycles\ngrounding: quote\n",
+        **{f"tenants/acme/support/knowledge/{file.name}": file.read_text() for file in DEMO.glob("*.md")},
+    }
+    async with client(files=files) as it:
+        await it.served.bots.knowledge("acme/support").ingest()
+        async with it.openai.responses.stream(model="support", input="When does a complete bike arrive?") as stream:
+            response = await stream.get_final_response()
+        assert "within six working days" in response.output_text and response.usage.input_tokens > 20
+        assert response.output[0].content[0].annotations[0].filename == "delivery.md"
+        with pytest.raises(openai.BadRequestError, match="quotes its documents"):
+            await it.openai.responses.parse(model="support", input="What?", text_format=City)
 
 
 OWN_TOOL = {
