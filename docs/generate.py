@@ -66,6 +66,7 @@ PLACES: Mapping[str, str] = {
     "sartor_readers": "`readers` in `sartor.yaml`",
     "sartor_model_files": "`models` and `embeddings` in `sartor.yaml`",
     "sartor_index": "`index` in `sartor.yaml`",
+    "sartor_observers": "`observers` in `sartor.yaml`",
     "sartor_retrievers": "`plugins` in `bot.yaml`",
     "sartor_tools": "`plugins` in `bot.yaml`",
     "sartor_policies": "`plugins` in `bot.yaml`",

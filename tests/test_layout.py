@@ -123,7 +123,7 @@ def test_every_module_has_a_docstring_and_names_what_is_public(name):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
     assert len(listed) == 1, "no __all__"
-    assert listed[0] == sorted(listed[0], key=lambda word: (not word.isupper(), not word[:1].isupper(), word))
+    assert list(listed[0]) == sorted(listed[0], key=lambda word: (not word.isupper(), not word[:1].isupper(), word))
 
 
 PUBLIC = [
@@ -131,12 +131,14 @@ PUBLIC = [
     "Bot",
     "BotInfo",
     "Bots",
+    "CallerTool",
     "Citation",
     "Delta",
     "Draft",
     "Edit",
     "Event",
     "Finished",
+    "Observer",
     "Origin",
     "Outcome",
     "Passage",
@@ -145,12 +147,16 @@ PUBLIC = [
     "Policy",
     "Reply",
     "SartorError",
+    "Started",
+    "Step",
     "Tool",
     "ToolCall",
     "ToolFinished",
     "ToolResult",
     "ToolStarted",
+    "ToolWanted",
     "Turn",
+    "TurnOptions",
     "Usage",
     "Verdict",
     "__version__",

@@ -435,6 +435,7 @@ async def test_closing_the_stream_stops_the_turn_and_commits_what_was_released(m
     (root / "sartor.yaml").write_text(text)
     async with sartor.open(root) as bots:
         stream = bots[BOT].stream("Hello?", user="u1", conversation="c1")
+        assert isinstance(await anext(stream), sartor.Started)
         first = await anext(stream)
         await stream.aclose()
         await asyncio.sleep(0)

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from sartor.bots import open_project as open
     from sartor.errors import SartorError
     from sartor.hookspecs import hookimpl
+    from sartor.observing import Observer, Step
     from sartor.plugin import Plugin, PluginSettings
     from sartor.policy import ALLOW, Draft, Edit, Policy, Verdict, ask, block, rewrite
     from sartor.sync import open_sync
     from sartor.tools import Tool, tool
     from sartor.values import (
         BotInfo,
+        CallerTool,
         Citation,
         Delta,
         Event,
@@ -33,11 +35,14 @@ if TYPE_CHECKING:
         Outcome,
         Passage,
         Reply,
+        Started,
         ToolCall,
         ToolFinished,
         ToolResult,
         ToolStarted,
+        ToolWanted,
         Turn,
+        TurnOptions,
         Usage,
     )
 
@@ -48,12 +53,14 @@ _HOME = {
     "bots": ("Bots", "open"),
     "errors": ("SartorError",),
     "hookspecs": ("hookimpl",),
+    "observing": ("Observer", "Step"),
     "plugin": ("Plugin", "PluginSettings"),
     "policy": ("ALLOW", "Draft", "Edit", "Policy", "Verdict", "ask", "block", "rewrite"),
     "sync": ("open_sync",),
     "tools": ("Tool", "tool"),
     "values": (
         "BotInfo",
+        "CallerTool",
         "Citation",
         "Delta",
         "Event",
@@ -62,11 +69,14 @@ _HOME = {
         "Outcome",
         "Passage",
         "Reply",
+        "Started",
         "ToolCall",
         "ToolFinished",
         "ToolResult",
         "ToolStarted",
+        "ToolWanted",
         "Turn",
+        "TurnOptions",
         "Usage",
     ),
 }
@@ -77,12 +87,14 @@ __all__ = [
     "Bot",
     "BotInfo",
     "Bots",
+    "CallerTool",
     "Citation",
     "Delta",
     "Draft",
     "Edit",
     "Event",
     "Finished",
+    "Observer",
     "Origin",
     "Outcome",
     "Passage",
@@ -91,12 +103,16 @@ __all__ = [
     "Policy",
     "Reply",
     "SartorError",
+    "Started",
+    "Step",
     "Tool",
     "ToolCall",
     "ToolFinished",
     "ToolResult",
     "ToolStarted",
+    "ToolWanted",
     "Turn",
+    "TurnOptions",
     "Usage",
     "Verdict",
     "__version__",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sartor.errors import SartorError, UsageError
 from sartor.judge import Approver
+from sartor.parts import BotParts
 from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
-from sartor.turn import BotParts, TurnPath
-from sartor.values import BotInfo, Event, Finished, Reply, Turn
+from sartor.turn import TurnPath
+from sartor.values import BotInfo, Event, Finished, JSONValue, Reply, Turn, TurnOptions
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -54,11 +56,20 @@ class Bot:
         conversation: str = "",
         audience: str = "",
         language: str = "",
+        attributes: Mapping[str, JSONValue] | None = None,
         approve: Approver | None = None,
+        options: TurnOptions | None = None,
     ) -> Reply:
         """Answer `text`, and return when the turn is committed. See `stream`."""
         stream = self.stream(
-            text, user=user, conversation=conversation, audience=audience, language=language, approve=approve
+            text,
+            user=user,
+            conversation=conversation,
+            audience=audience,
+            language=language,
+            attributes=attributes,
+            approve=approve,
+            options=options,
         )
         async with aclosing(stream) as events:
             async for event in events:
@@ -74,21 +85,27 @@ class Bot:
         conversation: str = "",
         audience: str = "",
         language: str = "",
+        attributes: Mapping[str, JSONValue] | None = None,
         approve: Approver | None = None,
+        options: TurnOptions | None = None,
     ) -> AsyncGenerator[Event]:
-        """Answer `text` piece by piece: `Delta`, `ToolStarted`, `ToolFinished`, and at last `Finished`.
+        """Answer `text` piece by piece: `Started`, `Delta`, `ToolStarted`, `ToolFinished`, and at last `Finished`.
 
         `user` is the host application's id of who speaks; `conversation` continues an earlier one of the same
         user (`Reply.turn.conversation` tells it); `audience` and `language` are ones that the bot knows.
-        `approve` is asked when a tool call needs a person. Closing the iterator stops the turn.
+        `attributes` is what the host application says of the user, for tools and policies. `approve` is asked when
+        a tool call needs a person. `options` is what a program brings beside the message. Closing the iterator
+        stops the turn.
 
         Raises `UsageError` for what cannot be a turn, `StoreError` when it cannot be committed, and `OverloadedError`
         when the model has too much to do: then nothing was done or stored, and the message can be sent again. A
         refusal, a model that fails and a deadline are outcomes of the reply, not exceptions.
         """
-        turn = self._begin(text, user, conversation, audience, language)
+        options = options or TurnOptions()
+        turn = self._begin(text, user, conversation, audience, language, options)
+        turn = replace(turn, attributes=dict(attributes or {}))
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        path = TurnPath(self._parts, turn, approve, events.put_nowait)
+        path = TurnPath(self._parts, turn, options, approve, events.put_nowait)
         task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -116,7 +133,9 @@ class Bot:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _begin(self, text: str, user: str, conversation: str, audience: str, language: str) -> Turn:
+    def _begin(
+        self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
+    ) -> Turn:
         spec, info = self._parts.spec, self._parts.info
         if self._closed:
             raise UsageError(f"{info.id} is closed", remedy="Ask the open project for the bot again.")
@@ -136,8 +155,9 @@ class Bot:
             raise UsageError(f"{info.id} knows no audience {audience!r}", remedy=_known(spec.audiences))
         if language and language not in spec.languages:
             raise UsageError(f"{info.id} does not speak {language!r}", remedy=_known(spec.languages))
+        self._check(options)
         return Turn(
-            id=self._parts.new_id(),
+            id=options.id or self._parts.new_id(),
             conversation=conversation or self._parts.new_id(),
             tenant=info.tenant,
             bot=info.bot,
@@ -147,6 +167,19 @@ class Bot:
             language=language or spec.languages[0],
             started=self._parts.now(),
         )
+
+    def _check(self, options: TurnOptions) -> None:
+        info, names = self._parts.info, [tool.name for tool in options.tools]
+        if options.model.get("response_format") and self._parts.spec.grounding.mode == "quote":
+            raise UsageError(
+                f"{info.id} quotes its documents, so its replies cannot be given a format",
+                remedy="Leave response_format out, or ask a bot with `grounding: free`.",
+            )
+        if clash := sorted({name for name in names if name in self._parts.tools or names.count(name) > 1}):
+            raise UsageError(f"a tool {clash[0]!r} is there already", remedy="Give it another name.")
+        known = {*names, *self._parts.tools, "auto", "none", "required"}
+        if options.tool_choice not in known:
+            raise UsageError(f"tool_choice names {options.tool_choice!r}, and there is no such tool")
 
 
 def _known(names: Mapping[str, object] | Sequence[str]) -> str:

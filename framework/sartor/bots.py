@@ -13,6 +13,8 @@ from sartor.bot import Bot
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
+from sartor.observing import Observer, Observers
+from sartor.parts import BotParts
 from sartor.plugin import Plugin
 from sartor.plugins import Catalog, PluginSet
 from sartor.policy import Policy
@@ -22,7 +24,6 @@ from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
 from sartor.store import Store
 from sartor.tools import Tool
-from sartor.turn import BotParts
 from sartor.values import BotInfo
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Bots(Mapping[str, Bot]):
         self._models: dict[str, BaseChatModel] = {}
         self._parts: dict[str, tuple[Plugin, PluginSet]] = {}
         self._embeddings: Embeddings | None = None
+        self.observers: list[Observer] = self._observers()
+        """Told what happens in the turns of all bots; a host may add its own."""
 
     def __getitem__(self, bot_id: str) -> Bot:
         """The bot ``tenant/bot``. Raises `NamingError`, `SpecError`, `TemplateError` or `PluginError`."""
@@ -143,7 +146,8 @@ class Bots(Mapping[str, Bot]):
             await bot.close()
         for knowledge in list(self._knowledge.values()):
             await knowledge.close()
-        for thing in [*self._models.values(), *([self._embeddings] if self._embeddings else [])]:
+        embeddings = [self._embeddings] if self._embeddings else []
+        for thing in [*self._models.values(), *embeddings, *self.observers]:
             if close := getattr(thing, "close", None):
                 result = close()
                 if inspect.isawaitable(result):
@@ -170,6 +174,7 @@ class Bots(Mapping[str, Bot]):
                 policies=_policies(plugins, info),
                 store=self.store.tenant(info.tenant),
                 share=effective.plan.share,
+                observers=Observers(self.observers),
             )
         )
 
@@ -180,11 +185,29 @@ class Bots(Mapping[str, Bot]):
 
     def _documents(self, effective: EffectiveBot) -> Knowledge:
         info, spec = effective.info, self.project.spec
-        if spec.embeddings is not None and self._embeddings is None:
-            self._embeddings = cast("Embeddings", self._part("embeddings", spec.embeddings, "sartor_embeddings"))
-        index = self._part("index", spec.index, "sartor_index", bot=info, embeddings=self._embeddings)
+        index = self._part("index", spec.index, "sartor_index", bot=info, embeddings=self.embeddings())
         store = self.store.tenant(info.tenant)
         return Knowledge(info, store, cast("Index", index), self._readers(), effective.spec.retrieval.words)
+
+    def _observers(self) -> list[Observer]:
+        made: list[Observer] = []
+        for name, settings in self.project.spec.observers.items():
+            where = self.project.file.place(("observers", name))
+            plugin = self.catalog.make(name, settings, self.project.directory, where)
+            for _, given in PluginSet([plugin]).collect("sartor_observers"):
+                if not isinstance(given, Observer):
+                    what = f"sartor_observers gave a {type(given).__name__}, not an Observer"
+                    raise PluginError(f"plugin {name!r}: {what}", where=where)
+                given.name = given.name or name
+                made.append(given)
+        return made
+
+    def embeddings(self) -> Embeddings | None:
+        """What turns texts into vectors; None where the project has keyword search only."""
+        if self.project.spec.embeddings is not None and self._embeddings is None:
+            made = self._part("embeddings", self.project.spec.embeddings, "sartor_embeddings")
+            self._embeddings = cast("Embeddings", made)
+        return self._embeddings
 
     def _readers(self) -> Mapping[str, Reader]:
         readers: dict[str, Reader] = {}

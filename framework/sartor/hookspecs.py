@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from sartor.modelfile import ModelFile
+    from sartor.observing import Observer
     from sartor.policy import Policy
     from sartor.retrieval import Index, Reader, Retriever
     from sartor.tools import Tool
@@ -71,6 +72,15 @@ def sartor_readers() -> Mapping[str, Reader]:  # type: ignore[empty-body]
 @hookspec
 def sartor_index(bot: BotInfo, embeddings: Embeddings | None) -> Index:  # type: ignore[empty-body]
     """The search index over one bot's documents (``index: {plugin: …}`` in `sartor.yaml`)."""
+
+
+@hookspec
+def sartor_observers() -> Sequence[Observer]:  # type: ignore[empty-body]
+    """Objects that are told what happens in the turns of all bots (``observers: {NAME: {…}}`` in `sartor.yaml`).
+
+    They change nothing; one that raises is logged, and the turn goes on. `close()` is called at the end if there
+    is one.
+    """
 
 
 # A bot: called once for each plugin that the bot names, when the bot is built.

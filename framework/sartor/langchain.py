@@ -6,7 +6,7 @@ called, never earlier: `langchain_core` costs half a second.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -45,6 +45,8 @@ class Said:
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = NO_USAGE
+    cut: bool = False
+    """Whether the model was stopped by its limit of tokens."""
 
 
 def to_messages(messages: Sequence[Message]) -> list[BaseMessage]:
@@ -74,16 +76,18 @@ async def say(
     messages: Sequence[Message],
     *,
     tools: Sequence[dict[str, JSONValue]] = (),
+    tool_choice: str = "auto",
     choices: Choices | None = None,
-    max_tokens: int,
+    asked: Mapping[str, JSONValue],
     tenant: str,
     share: float = 1.0,
 ) -> AsyncGenerator[Said]:
     """What `model` says to `messages`, piece by piece; the last piece has the tool calls and the usage.
 
-    Raises `ModelError` whatever the model raised. Closing the iterator closes the model's stream.
+    `asked` is what the model is asked for beside the messages: ``max_tokens`` and the like. Raises `ModelError`
+    whatever the model raised. Closing the iterator closes the model's stream.
     """
-    options: dict[str, object] = {"max_tokens": max_tokens}
+    options: dict[str, object] = dict(asked)
     if getattr(model, "accepts_cache_scope", False):
         options["cache_scope"] = tenant
     if getattr(model, "accepts_share", False):
@@ -92,15 +96,18 @@ async def say(
         options["choices"] = choices
     speaker: Runnable[LanguageModelInput, AIMessage] = model
     rest: AIMessageChunk | None = None
+    cut = False
     try:
         with _untraced():
             if tools:
-                speaker = model.bind_tools(tools)
+                forced = {} if tool_choice == "auto" else {"tool_choice": tool_choice}
+                speaker = model.bind_tools(tools, **forced)
             async for chunk in speaker.astream(to_messages(messages), _SILENT, **options):
                 if not isinstance(chunk, AIMessageChunk):
                     raise TypeError(f"the model gave a {type(chunk).__name__}, not an AIMessageChunk")
                 if chunk.tool_call_chunks or chunk.usage_metadata:
                     rest = chunk if rest is None else rest + chunk
+                cut = cut or chunk.response_metadata.get("finish_reason") == "length"
                 if text := chunk.text if isinstance(chunk.text, str) else str(chunk.content):
                     yield Said(text)
     except SartorError:
@@ -110,7 +117,7 @@ async def say(
         raise ModelError(f"the model {type(model).__name__} cannot {what}") from error
     except Exception as error:
         raise ModelError(f"the model failed: {type(error).__name__}: {error}") from error
-    yield Said(calls=_calls(rest), usage=_usage(rest))
+    yield Said(calls=_calls(rest), usage=_usage(rest), cut=cut)
 
 
 def _calls(chunk: AIMessageChunk | None) -> tuple[ToolCall, ...]:

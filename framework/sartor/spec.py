@@ -21,6 +21,8 @@ from pydantic import (
 
 from sartor.errors import SpecError
 from sartor.layers import Merged
+from sartor.servicespec import ServiceSpec, UsersSpec, WebSpec
+from sartor.specbase import Name, Settings, Spec
 from sartor.texts import Text
 from sartor.yamlfile import KeyPath
 
@@ -34,23 +36,14 @@ __all__ = [
     "ProjectSpec",
     "Replies",
     "Retrieval",
+    "ServiceSpec",
     "TemplateSpec",
     "TenantSpec",
+    "UsersSpec",
     "ValueSpec",
+    "WebSpec",
     "check",
 ]
-
-
-class Spec(BaseModel):
-    """Base of everything below."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=63)]
-"""Lower-case letters, digits and single hyphens: safe in a path, a URL and a host name."""
-
-Settings = dict[str, JsonValue]
 
 
 class Replies(Spec):
@@ -163,6 +156,7 @@ class BotSpec(Spec):
     grounding: Annotated[Grounding, BeforeValidator(_short_grounding)] = Grounding()
     retrieval: Retrieval = Retrieval()
     limits: Limits = Limits()
+    web: WebSpec = WebSpec()
     plugins: dict[str, Settings] = {}
     """The plugins of this bot and their settings; their policies are asked in this order."""
 
@@ -204,6 +198,9 @@ class ProjectSpec(Spec):
     """Folder of the search indexes, one folder a tenant."""
     model_folder: str = "models"
     """Folder that `sartor model pull` puts model files into; a relative path counts from the project."""
+    service: ServiceSpec = ServiceSpec()
+    observers: dict[str, Settings] = {}
+    """Plugins that are told what happens in turns, with their settings."""
     plans: dict[str, PlanSpec] = {}
     """Plans by name; a `tenant.yaml` names its own with `plan`."""
     bots: Settings = {}
@@ -217,6 +214,8 @@ class TenantSpec(Spec):
     """The company's name, for people."""
     plan: str = ""
     """One of `plans` in `sartor.yaml`; empty: what a plan without settings gives."""
+    users: UsersSpec | None = None
+    """How this tenant's application signs who its users are."""
     bots: Settings = {}
     """The tenant's layer over all of its bots: keys of `bot.yaml`."""
 

@@ -17,12 +17,15 @@ from pydantic import ValidationError
 
 from sartor.spec import Limits
 from sartor.tools import Tool
-from sartor.values import JSONValue, Origin, ToolCall, ToolResult, Turn
+from sartor.values import CallerTool, JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["check_call", "offer", "run_tool", "storable", "summary"]
+__all__ = ["WAITING", "check_call", "offer", "offer_callers", "run_tool", "storable", "summary"]
 
 log = logging.getLogger("sartor.tools")
 
+
+WAITING = "(waits for the caller)"
+"""The result of a call of the caller's own tool, until it brings one."""
 
 _AROUND = re.compile(r"[$^]|\\[bBAZ]|\(\?(?!:)")
 _MOST_STRETCHES = 200
@@ -54,6 +57,16 @@ def offer(tool: Tool, said: Sequence[str]) -> dict[str, JSONValue] | None:
                 del properties[name]
         schema["properties"] = properties
     function: dict[str, JSONValue] = {"name": tool.name, "description": tool.description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+def offer_callers(tool: CallerTool) -> dict[str, JSONValue]:
+    """A tool of the caller's as the model is told of it."""
+    function: dict[str, JSONValue] = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
     return {"type": "function", "function": function}
 
 

@@ -9,91 +9,61 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
-from sartor.grounding import CitationFilter, Quotable, Readings, cited, quotable, readable, tells, unsupported
 from sartor.judge import Approver, Judge
-from sartor.origins import argument_origins, untrusted_arguments
-from sartor.policy import ALLOW, Kind, Policy, Verdict, ask
-from sartor.prompt import Persona, after_tools, compose
-from sartor.spec import BotSpec
+from sartor.observing import Step
+from sartor.parts import BotParts, persona_of
+from sartor.policy import Kind, Verdict
+from sartor.prompt import after_tools, compose
+from sartor.speech import Speech
 from sartor.texts import in_language
-from sartor.toolbox import check_call, offer, run_tool, storable, summary
-from sartor.tools import Tool
+from sartor.tooluse import ToolSteps
 from sartor.values import (
-    BotInfo,
+    NO_USAGE,
     Citation,
     Delta,
     Event,
     Exchange,
     Finished,
-    JSONValue,
-    Message,
-    Origin,
     Outcome,
-    Part,
     Passage,
     Reply,
-    ToolCall,
-    ToolFinished,
-    ToolResult,
-    ToolStarted,
+    Started,
     ToolUse,
     Turn,
+    TurnOptions,
     Usage,
 )
 
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
-    from sartor.retrieval import Retriever
-    from sartor.store import TenantStore
-
-__all__ = ["BotParts", "TurnPath"]
+__all__ = ["TurnPath"]
 
 log = logging.getLogger("sartor.turn")
-
-_CALLS_AT_ONCE = 8
-"""Tool calls of one answer that are run; further ones are passed over."""
-
-
-@dataclass(frozen=True)
-class BotParts:
-    """Everything that a bot is made of. All of it belongs to one tenant, but for the model."""
-
-    info: BotInfo
-    spec: BotSpec
-    instructions: Sequence[Part]
-    model: BaseChatModel
-    model_name: str
-    retrievers: Sequence[Retriever]
-    tools: Mapping[str, Tool]
-    policies: Sequence[Policy]
-    store: TenantStore
-    share: float = 1.0
-    """The tenant's, of a model that many want at once."""
-    readings: Readings = field(default_factory=Readings)
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class TurnPath:
     """One turn on its way."""
 
-    def __init__(self, parts: BotParts, turn: Turn, approve: Approver | None, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        parts: BotParts,
+        turn: Turn,
+        options: TurnOptions,
+        approve: Approver | None,
+        emit: Callable[[Event], None],
+    ) -> None:
         self.parts = parts
         self.spec = parts.spec
         self.raw = turn.text
         self.turn = replace(turn, text="")  # until the input policies have let it pass, there is no text to keep
+        self.options = options
         self.emit = emit
         self.judge = Judge(parts.policies, self.turn, approve)
         self.release = self.judge.release()
-        self.persona = _persona(parts, turn)
+        self.persona = persona_of(parts, turn, options)
         self.passages: Sequence[Passage] = ()
         self.citations: Sequence[Citation] = ()
         self.uses: list[ToolUse] = []
@@ -101,13 +71,17 @@ class TurnPath:
         self.seconds: dict[str, float] = {"retrieval": 0.0, "model": 0.0, "tools": 0.0}
         self.began = time.perf_counter()
         self.outcome = Outcome.ANSWERED
-        self.gap = ""
         self.ending = ""
         self.error = ""
+        self.cut = False
+        self.tools = ToolSteps(self)
+        self.speech = Speech(self)
 
     async def run(self) -> None:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
         deadline = asyncio.timeout(self.spec.limits.turn_seconds)
+        self.emit(Started(self.turn))
+        self.parts.observers.turn_started(self.turn)
         try:
             async with deadline:
                 await self.walk()
@@ -138,37 +112,50 @@ class TurnPath:
         except asyncio.CancelledError:
             await storing
             raise
+        finally:
+            self.parts.observers.turn_finished(reply)
         return reply
 
     async def walk(self) -> None:
-        turn, limits = self.turn, self.spec.limits
-        (text, verdict), history = await asyncio.gather(  # reading the history needs no text
-            self.judge.input(self.raw),
-            self.parts.store.history(turn.bot, turn.user, turn.conversation, limits.history_turns),
-        )
+        steps = self.spec.limits.tool_steps
+        (text, verdict), history = await asyncio.gather(self.judge.input(self.raw), self.earlier())
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
-        history = [exchange for exchange in history if exchange.question]
         if history:
             self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
-        tools = self.offered(history)
-        for step in range(limits.tool_steps + 1):
-            said, calls = await self.speak(messages, tools if step < limits.tool_steps else ())
+        for brought in self.options.uses:
+            if (resumed := await self.tools.resume(brought)) is None:
+                return
+            messages = after_tools(messages, "", resumed)
+        tools = self.tools.offered(history)
+        for step in range(steps + 1):
+            said, calls = await self.speech.speak(messages, tools if step < steps else ())
             if not calls or self.release.blocked:
                 break
-            uses: list[ToolUse] = []
-            for call in calls[:_CALLS_AT_ONCE]:
-                if (use := await self.use(call, messages)) is None:
-                    return
-                uses.append(use)
+            if (uses := await self.tools.run(calls, messages)) is None:
+                return
             messages = after_tools(messages, said, uses)
         if self.release.blocked:
             self.block(self.release.blocked)
-        elif not self.release.text and not self.ending:
+        elif not self.release.text and not self.ending and self.outcome is not Outcome.CALLS:
             self.fail("the model gave no answer")
+
+    async def earlier(self) -> list[Exchange]:
+        """What was said before: the stored conversation, or what the caller brings instead, as far as the input
+        policies let it pass."""
+        turn, limit = self.turn, self.spec.limits.history_turns
+        if self.options.history is None:
+            stored = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limit)
+            return [exchange for exchange in stored if exchange.question and exchange.reply]
+        brought: list[Exchange] = []
+        for exchange in self.options.history[-limit:] if limit else ():
+            text, verdict = await self.judge.input(exchange.question)
+            if verdict.kind is Kind.ALLOW:
+                brought.append(replace(exchange, question=text))
+        return brought
 
     async def retrieve(self) -> list[Passage]:
         """The best passages of all retrievers, each checked to be this tenant's."""
@@ -181,160 +168,10 @@ class TurnPath:
                     raise RunError(f"{type(retriever).__name__} returned a passage of another tenant")
                 if passage.id not in best or best[passage.id].score < passage.score:
                     best[passage.id] = passage
-        self.seconds["retrieval"] = time.perf_counter() - began
+        if limit and self.parts.retrievers:
+            self.passed("retrieval", self.parts.info.id, began)
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
-
-    def offered(self, history: Sequence[Exchange]) -> Sequence[dict[str, JSONValue]]:
-        """The tools that the model is told of: those for this audience, and for what the user has said so far."""
-        said = [*(exchange.question for exchange in history), self.turn.text]
-        tools = self.parts.tools.values()
-        mine = [tool for tool in tools if not tool.audiences or self.turn.audience in tool.audiences]
-        return [told for tool in mine if (told := offer(tool, said)) is not None]
-
-    async def speak(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, JSONValue]]
-    ) -> tuple[str, Sequence[ToolCall]]:
-        """Let the model answer: its text goes to the user as grounding and output policies allow, its tool calls
-        are given back."""
-        from sartor.langchain import say  # costs half a second, so not before the first message
-
-        grounding = self.spec.grounding
-        quotes = self.quotable(tools) if grounding.mode == "quote" and not self.uses else None
-        whole = grounding.mode == "quote"
-        numbers = CitationFilter(len(self.passages))
-        text = ""
-        pieces = 0
-        counted = Usage()
-        calls: Sequence[ToolCall] = ()
-        began = time.perf_counter()
-        stream = say(
-            self.parts.model,
-            messages,
-            tools=tools,
-            choices=quotes.choices if quotes else None,
-            max_tokens=self.spec.limits.reply_tokens,
-            tenant=self.turn.tenant,
-            share=self.parts.share,
-        )
-        try:
-            async for said in stream:
-                text += said.text
-                calls = said.calls or calls if tools else ()
-                pieces += bool(said.text)
-                counted += said.usage
-                if said.text and not whole:
-                    gap, self.gap = self.gap, ""
-                    if not await self.give(gap + numbers.feed(said.text)):
-                        break
-        finally:
-            await stream.aclose()
-            # A model that was stopped did not tell its tokens: then each piece counts as one.
-            self.usage += counted if counted.calls else Usage(generated=pieces, calls=1)
-        self.seconds["model"] += time.perf_counter() - began
-        if calls:
-            if text.strip() and not whole:
-                await self.give(numbers.feed("", final=True).rstrip())
-                self.gap = "\n\n"
-            return text, calls
-        if quotes is not None:
-            text = self.quoted(quotes, text)
-        elif whole:
-            text = self.checked(text)
-        else:
-            self.citations = cited(text, self.passages)
-            self.outcome = Outcome.UNKNOWN if text.strip() == self.persona.unknown else self.outcome
-            text = numbers.feed("", final=True)
-        await self.give(text, final=True)
-        return text, ()
-
-    def quotable(self, tools: Sequence[dict[str, JSONValue]]) -> Quotable:
-        grounding = self.spec.grounding
-        own = [text for text in (self.persona.greeting, self.persona.unknown) if text]
-        return quotable(
-            self.turn.text,
-            self.passages,
-            own,
-            candidates=grounding.candidates,
-            at_most=grounding.max_quotes,
-            prior=getattr(self.parts.model, "suggested_prior", 1.0) if grounding.prior is None else grounding.prior,
-            doubt=grounding.doubt,
-            tools=[summary(tool) for tool in tools],
-            readings=self.parts.readings,
-        )
-
-    def quoted(self, quotes: Quotable, text: str) -> str:
-        """`text` if it consists of sources only, else the bot's way to say that it does not know."""
-        found = quotes.read(text)
-        if found is None or not found.known:
-            self.outcome = Outcome.UNKNOWN
-            return self.persona.unknown
-        self.citations = found.citations
-        return found.text
-
-    def checked(self, text: str) -> str:
-        """What the model made of tool results, if it tells of them and every figure and name in it has a source,
-        else the results themselves."""
-        results = [use.result.text for use in self.uses]
-        sources = [*results, self.turn.text, *(part.text for part in self.persona.instructions)]
-        verbatim = self.spec.grounding.tool_results == "verbatim"
-        good = [use.result.text for use in self.uses if not use.result.error]
-        if not good:  # what a tool's error says is for the model and the operator
-            self.outcome, self.error = Outcome.FAILED, results[-1]
-            return in_language(self.spec.replies.failed, self.turn.language)
-        if verbatim or not tells(text, good) or unsupported(text, sources):
-            return "\n".join(map(readable, good))
-        return text.strip()
-
-    async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
-        """Run one tool call between its policies; None when a policy ended the turn."""
-        began = time.perf_counter()
-        seen = [
-            part
-            for message in messages
-            for part in message.parts
-            if message.role == "system" or part.origin is not Origin.OPERATOR  # not the numbers of passages
-        ]
-        call = replace(call, origins=argument_origins(call.arguments, seen))
-        checked = check_call(self.parts.tools, call, self.turn.audience)
-        if isinstance(checked, ToolResult):
-            result, call = checked, replace(call, arguments=storable(call.arguments))
-        else:
-            tool, arguments = checked
-            verdict = await self.judge.tool_call(call)
-            if verdict.kind is Kind.ALLOW and tool.acts:
-                verdict = await self.guard(call, seen)
-            if verdict.kind is not Kind.ALLOW:
-                self.block(verdict)
-                return None
-            self.uses.append(ToolUse(call, ToolResult(call.id, call.name, "(not finished)", error=True)))
-            self.emit(ToolStarted(call))
-            result = await run_tool(tool, call, arguments, self.turn, self.spec.limits)
-            self.uses.pop()
-        text, verdict = await self.judge.tool_result(call, result)
-        allowed = verdict.kind is Kind.ALLOW
-        use = ToolUse(call, replace(result, text=text if allowed else "(withheld by a policy)"))
-        self.uses.append(use)
-        self.seconds["tools"] += time.perf_counter() - began
-        if not allowed:
-            self.block(verdict)
-            return None
-        self.emit(ToolFinished(use.result))
-        return use
-
-    async def guard(self, call: ToolCall, seen: Sequence[Part]) -> Verdict:
-        """Where the model has read a document or a tool result, a tool that acts runs only on what the user, the
-        tenant or the operator said, unless a person approves."""
-        if not any(part.origin in (Origin.DOCUMENT, Origin.TOOL) for part in seen):
-            return ALLOW
-        names = untrusted_arguments(call.arguments, call.origins)
-        if call.arguments and not names:
-            return ALLOW
-        what = (
-            f"{', '.join(names)} of {call.name} is not what the user said" if names else f"{call.name} has no argument"
-        )
-        reason = f"{what}, and the model has read documents or tool results"
-        return ALLOW if await self.judge.approved(call, reason) else ask(reason)
 
     async def give(self, text: str, *, final: bool = False) -> bool:
         """Release what the output policies clear; false when one of them ended the reply."""
@@ -342,6 +179,22 @@ class TurnPath:
             self.seconds.setdefault("first_text", time.perf_counter() - self.began)
             self.emit(Delta(cleared))
         return self.release.blocked is None
+
+    def passed(
+        self,
+        kind: Literal["retrieval", "model", "tool"],
+        name: str,
+        began: float,
+        *,
+        usage: Usage = NO_USAGE,
+        error: bool = False,
+        first_text: float | None = None,
+    ) -> None:
+        """Count the seconds of a step that is over, and tell the observers of it."""
+        seconds = time.perf_counter() - began
+        self.seconds["tools" if kind == "tool" else kind] += seconds
+        step = Step(kind, name, time.time() - seconds, seconds, usage, error, first_text)
+        self.parts.observers.step_finished(self.turn, step)
 
     def know(self, turn: Turn) -> None:
         self.turn = self.judge.turn = turn
@@ -377,18 +230,5 @@ class TurnPath:
             seconds=dict(self.seconds),
             model=self.parts.model_name,
             error=self.error,
+            cut=self.cut,
         )
-
-
-def _persona(parts: BotParts, turn: Turn) -> Persona:
-    spec = parts.spec
-    told = list(parts.instructions)
-    if turn.audience:
-        extra = spec.audiences[turn.audience].instructions
-        told += [Part(text, Origin.TENANT) for text in ([extra] if isinstance(extra, str) else extra)]
-    return Persona(
-        instructions=tuple(told),
-        greeting=in_language(spec.replies.greeting, turn.language),
-        unknown=in_language(spec.replies.unknown, turn.language),
-        quotes=spec.grounding.max_quotes if spec.grounding.mode == "quote" else 0,
-    )

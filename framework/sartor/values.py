@@ -15,6 +15,7 @@ __all__ = [
     "NO_USAGE",
     "ArgumentOrigins",
     "BotInfo",
+    "CallerTool",
     "Choices",
     "Chunk",
     "Citation",
@@ -30,12 +31,15 @@ __all__ = [
     "Part",
     "Passage",
     "Reply",
+    "Started",
     "ToolCall",
     "ToolFinished",
     "ToolResult",
     "ToolStarted",
     "ToolUse",
+    "ToolWanted",
     "Turn",
+    "TurnOptions",
     "Usage",
     "VerdictRecord",
 ]
@@ -104,6 +108,8 @@ class Turn:
     before: str = ""
     """What was said just before in this conversation: the last question and the beginning of its reply. Retrievers
     may use it to understand a question such as "And abroad?"."""
+    attributes: Mapping[str, JSONValue] = field(default_factory=dict)
+    """What the host application says of the user, such as a customer number; never what the user says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +269,8 @@ class Outcome(StrEnum):
     """A policy said no."""
     FAILED = "failed"
     """The model failed, or the deadline passed; the user was told so."""
+    CALLS = "calls"
+    """The model wants tools that the caller brought: their results are expected in a further turn."""
     CANCELLED = "cancelled"
     """The caller went away; the text is what had been released by then."""
 
@@ -306,6 +314,17 @@ class Reply:
     """The name in `sartor.yaml` of the model that spoke."""
     error: str = ""
     """What failed, for the operator; empty unless `outcome` is ``failed``."""
+    cut: bool = False
+    """Whether the model was stopped by its limit of tokens. It is not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The turn has begun: its id and that of its conversation are known. Always the first event of a stream.
+
+    The turn has no text yet, since no policy has seen it."""
+
+    turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,13 +349,20 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolWanted:
+    """The model wants a tool that the caller brought, and the policies let it. The turn ends with that."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The turn is over and committed. Always the last event of a stream."""
 
     reply: Reply
 
 
-Event = Delta | ToolStarted | ToolFinished | Finished
+Event = Started | Delta | ToolStarted | ToolFinished | ToolWanted | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,3 +371,39 @@ class Exchange:
 
     question: str
     reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTool:
+    """A tool that the caller of one turn brings and runs itself: the turn ends where the model wants it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, JSONValue]
+    """A JSON Schema of the arguments."""
+    acts: bool = False
+    """Whether it changes something: then untrusted text alone cannot call it, see `sartor.tools.Tool.acts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """What a program may bring to one turn, beside the message and who speaks.
+
+    It is for programs that hold the tenant's key, not for users: `instructions` count as the tenant's own words.
+    """
+
+    id: str = ""
+    """The turn's id, one that was never used; empty: one is made."""
+    history: tuple[Exchange, ...] | None = None
+    """What was said before, in place of the stored conversation."""
+    instructions: tuple[str, ...] = ()
+    """Further paragraphs, after those of the bot."""
+    tools: tuple[CallerTool, ...] = ()
+    tool_choice: str = "auto"
+    """``auto``, ``none``, ``required``, or the name of a tool."""
+    uses: tuple[tuple[ToolUse, ...], ...] = ()
+    """The caller's tools that this message has led to already: for each answer of the model that wanted some, the
+    calls and their results. Results are of origin `tool`, whoever brings them."""
+    model: Mapping[str, JSONValue] = field(default_factory=dict)
+    """What the model is asked for, where it knows how: ``max_tokens`` (no more than `limits.reply_tokens`),
+    ``temperature``, ``top_p``, ``seed``, ``stop`` (a list), ``response_format``."""

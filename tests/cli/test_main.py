@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 from sartor.cli import cli
 
-COMMANDS = ["demo", "new", "list", "ingest", "chat", "ask", "show", "model", "templates", "plugins", "doctor"]
+COMMANDS = [
+    "demo",
+    "new",
+    "list",
+    "ingest",
+    "chat",
+    "ask",
+    "serve",
+    "key",
+    "show",
+    "model",
+    "templates",
+    "plugins",
+    "doctor",
+]
 
 
 def test_the_commands_are_these_and_each_has_a_help(sartor):

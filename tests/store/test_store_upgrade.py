@@ -67,13 +67,13 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A Sartor of tomorrow, whose migration changes a table to which others refer. Call `Store.open` with it."""
     migrations = tmp_path / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "v0002_tomorrow.py").write_text(
+    (migrations / "versions" / "v0003_tomorrow.py").write_text(
         textwrap.dedent("""
             import sqlalchemy as sa
             from alembic import op
 
-            revision = "0002"
-            down_revision = "0001"
+            revision = "0003"
+            down_revision = "0002"
 
             def upgrade():
                 with op.batch_alter_table("turns", recreate="auto") as batch:
@@ -82,8 +82,8 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         """)
     )
     monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
-    monkeypatch.setattr(upgrade, "HEAD", "0002")
-    return "0002"
+    monkeypatch.setattr(upgrade, "HEAD", "0003")
+    return "0003"
 
 
 async def test_an_older_database_is_migrated_once(
@@ -101,7 +101,7 @@ async def test_an_older_database_is_migrated_once(
         versions = await stores[0]._database.read(
             lambda c: c.scalars(text("SELECT version_num FROM sartor_version")).all()
         )
-        assert versions == ["0002"]
+        assert versions == ["0003"]
     finally:
         for store in stores:
             await store.close()

@@ -19,6 +19,8 @@ _COMMANDS = {
     "ingest": "Read a bot's documents.",
     "chat": "Talk to a bot in the terminal.",
     "ask": "Ask a bot one question.",
+    "serve": "Serve the bots over HTTP.",
+    "key": "Make, list and revoke API keys.",
     "show": "Show the effective bot, with where each value comes from.",
     "model": "Pull, list, verify, pin and remove model files.",
     "templates": "List the templates that bots are made from.",

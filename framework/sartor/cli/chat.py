@@ -71,14 +71,16 @@ def _read() -> str | None:
         return None
 
 
-async def _turn(bot: Bot, message: str, last: Reply | None, **who: str) -> Reply | None:
+async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str, language: str) -> Reply | None:
     from sartor.cli.render import citations, console, footer, visible
 
     conversation = last.turn.conversation if last else ""
     waiting = console.status("[dim]thinking…[/]")
     waiting.start()
     try:
-        stream = bot.stream(message, conversation=conversation, approve=_approve, **who)
+        stream = bot.stream(
+            message, user=user, conversation=conversation, audience=audience, language=language, approve=_approve
+        )
         async with aclosing(stream) as events:
             begun = False
             async for event in events:

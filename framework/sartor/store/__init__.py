@@ -5,8 +5,17 @@ Importing it imports SQLAlchemy, which takes a fifth of a second, so the core do
 
 from __future__ import annotations
 
-from sartor.store.rows import ConversationRow, DocumentRow, StoredTurn
+from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredTurn
 from sartor.store.store import Store
 from sartor.store.tenant import TenantStore
 
-__all__ = ["ConversationRow", "DocumentRow", "Store", "StoredTurn", "TenantStore"]
+__all__ = [
+    "ConversationRow",
+    "DocumentRow",
+    "FeedbackRow",
+    "KeyRow",
+    "RequestRow",
+    "Store",
+    "StoredTurn",
+    "TenantStore",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from sartor.store.rows import StoredTurn
 from sartor.store.schema import tool_uses, turns, usage, verdicts
@@ -22,7 +22,7 @@ from sartor.values import (
     VerdictRecord,
 )
 
-__all__ = ["citation_json", "passage_json", "stored_turn", "tool_row", "verdict_row"]
+__all__ = ["citation_json", "passage_json", "stored_turn", "stored_turns", "tool_row", "verdict_row"]
 
 
 class _CitationJSON(TypedDict):
@@ -42,10 +42,18 @@ class _PassageJSON(TypedDict):
     origin: str
 
 
-_TURN = (
-    select(turns, usage.c.prompt, usage.c.cached, usage.c.generated, usage.c.calls)
-    .join_from(turns, usage, (usage.c.tenant == turns.c.tenant) & (usage.c.turn == turns.c.id))
-    .where(turns.c.tenant == bindparam("of_tenant"), turns.c.id == bindparam("of_turn"))
+_TURNS = select(turns, usage.c.prompt, usage.c.cached, usage.c.generated, usage.c.calls).join_from(
+    turns, usage, (usage.c.tenant == turns.c.tenant) & (usage.c.turn == turns.c.id)
+)
+_TURN = _TURNS.where(turns.c.tenant == bindparam("of_tenant"), turns.c.id == bindparam("of_turn"))
+_OF_CONVERSATION = (
+    _TURNS.where(
+        turns.c.tenant == bindparam("of_tenant"),
+        turns.c.conversation == bindparam("of_conversation"),
+        turns.c.number > bindparam("after"),
+    )
+    .order_by(turns.c.number)
+    .limit(bindparam("at_most"))
 )
 _TOOL_USES = (
     select(tool_uses)
@@ -115,9 +123,18 @@ def verdict_row(verdict: VerdictRecord) -> dict[str, object]:
 def stored_turn(connection: Connection, tenant: str, turn: str) -> StoredTurn | None:
     """A turn as it was committed, or None where the tenant has no such turn."""
     row = connection.execute(_TURN, {"of_tenant": tenant, "of_turn": turn}).mappings().one_or_none()
-    if row is None:
-        return None
-    key = {"of_tenant": tenant, "of_turn": turn, "of_user": row["user_id"]}
+    return None if row is None else _stored(connection, row)
+
+
+def stored_turns(connection: Connection, tenant: str, conversation: str, limit: int, after: int) -> list[StoredTurn]:
+    """Turns of a conversation as they were committed, from number `after` + 1 on."""
+    key = {"of_tenant": tenant, "of_conversation": conversation, "after": after, "at_most": max(limit, 0)}
+    return [_stored(connection, row) for row in connection.execute(_OF_CONVERSATION, key).mappings().all()]
+
+
+def _stored(connection: Connection, row: RowMapping) -> StoredTurn:
+    tenant = row["tenant"]
+    key = {"of_tenant": tenant, "of_turn": row["id"], "of_user": row["user_id"]}
     reply = Reply(
         Turn(
             row["id"],

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sartor.values import Reply
 
-__all__ = ["ConversationRow", "DocumentRow", "StoredTurn"]
+__all__ = ["ConversationRow", "DocumentRow", "FeedbackRow", "KeyRow", "RequestRow", "StoredTurn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +49,39 @@ class StoredTurn:
     """Which turn of its conversation it is, from 1."""
     committed: datetime
     """In UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An API key, without the key."""
+
+    id: str
+    tenant: str
+    name: str
+    """What it is for, for people."""
+    digest: str
+    """The keyed hash of the key, in hexadecimal."""
+    scopes: frozenset[str]
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request that may be sent again, and the turn that it began."""
+
+    fingerprint: str
+    """Of what was asked."""
+    turn: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """What a user thinks of a reply."""
+
+    score: int
+    """1: good; -1: bad."""
+    comment: str
+    given: datetime

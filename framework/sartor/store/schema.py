@@ -20,10 +20,13 @@ __all__ = [
     "Instant",
     "JSONText",
     "Writing",
+    "api_keys",
     "chunks",
     "conversations",
     "documents",
+    "feedback",
     "metadata",
+    "requests",
     "tenants",
     "tool_uses",
     "turns",
@@ -32,7 +35,7 @@ __all__ = [
     "version",
 ]
 
-HEAD = "0001"
+HEAD = "0002"
 """The version of these tables: four digits, so that versions compare as text."""
 
 
@@ -213,4 +216,41 @@ chunks = sa.Table(
     sa.PrimaryKeyConstraint("tenant", "bot", "id"),
     sa.ForeignKeyConstraint(["tenant", "bot", "document"], ["documents.tenant", "documents.bot", "documents.source"]),
     sa.Index(None, "tenant", "bot", "document", "position"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    *map(_key, ("id", "tenant")),
+    _writing("name"),
+    _key("digest"),
+    _json("scopes"),
+    _time("created"),
+    sa.Column("expires", Instant, nullable=True),
+    sa.Column("revoked", Instant, nullable=True),
+    sa.PrimaryKeyConstraint("id"),
+    sa.ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    sa.Index(None, "tenant"),
+)
+"""A key is found by its id alone, since the tenant is what it tells."""
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    *map(_key, ("tenant", "user_id", "key", "fingerprint", "turn")),
+    _time("created"),
+    sa.PrimaryKeyConstraint("tenant", "user_id", "key"),
+    sa.ForeignKeyConstraint(["tenant"], ["tenants.name"]),
+    sa.Index(None, "tenant", "created"),
+)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    *map(_key, ("tenant", "user_id", "turn")),
+    _count("score"),
+    _writing("comment"),
+    _time("given"),
+    sa.PrimaryKeyConstraint("tenant", "user_id", "turn"),
+    sa.ForeignKeyConstraint(["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"]),
 )

@@ -11,6 +11,8 @@ from sqlalchemy.exc import ArgumentError
 
 from sartor.errors import UsageError
 from sartor.store.database import Database
+from sartor.store.keys import find_key
+from sartor.store.rows import KeyRow
 from sartor.store.sqlite import SQLiteDatabase
 from sartor.store.tenant import TenantStore
 from sartor.store.tenants import tenant_names
@@ -50,6 +52,10 @@ class Store:
     async def tenants(self) -> list[str]:
         """The tenants of whom something is stored, by name."""
         return await self._database.read(tenant_names)
+
+    async def find_key(self, key: str) -> KeyRow | None:
+        """The API key with the id `key`, which tells whose it is; None where there is none."""
+        return await self._database.read(lambda connection: find_key(connection, key))
 
     async def close(self) -> None:
         """Finish what has begun and release the database. Calling it again does nothing."""

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from sartor.errors import KnowledgeError, NamingError
 from sartor.names import check_name
-from sartor.store import documents, turns
+from sartor.store import documents, feedback, keys, requests, turns
 from sartor.store.database import Database
-from sartor.store.encoding import stored_turn
-from sartor.store.rows import ConversationRow, DocumentRow, StoredTurn
+from sartor.store.encoding import stored_turn, stored_turns
+from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredTurn
 from sartor.store.tenants import erase
 from sartor.values import Chunk, Exchange, Reply, Usage
 
@@ -57,12 +57,69 @@ class TenantStore:
         _check(turn=turn_id)
         return await self._database.read(lambda connection: stored_turn(connection, self.tenant, turn_id))
 
-    async def conversations(self, bot: str, user: str, limit: int) -> list[ConversationRow]:
-        """At most `limit` conversations of the user with the bot, the latest first."""
+    async def conversations(
+        self, bot: str, user: str, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[ConversationRow]:
+        """At most `limit` conversations of the user with the bot, the latest first; `after` is the `updated` and
+        `id` of the last one that was seen."""
         _check(bot=bot, user=user)
         return await self._database.read(
-            lambda connection: turns.conversations_of(connection, self.tenant, bot, user, limit)
+            lambda connection: turns.conversations_of(connection, (self.tenant, bot, user), limit, after)
         )
+
+    async def conversation(self, conversation: str) -> ConversationRow | None:
+        """The conversation of that id, whichever user's and bot's; None where the tenant has none."""
+        _check(conversation=conversation)
+        return await self._database.read(lambda connection: turns.conversation(connection, self.tenant, conversation))
+
+    async def turns(self, conversation: str, limit: int, after: int = 0) -> list[StoredTurn]:
+        """At most `limit` turns of a conversation from number `after` + 1 on, the oldest first."""
+        _check(conversation=conversation)
+        return await self._database.read(
+            lambda connection: stored_turns(connection, self.tenant, conversation, limit, after)
+        )
+
+    async def add_key(self, key: KeyRow) -> None:
+        """Store an API key. Raises `NamingError` for one of another tenant."""
+        self._own(key.tenant, f"Key {key.id!r}")
+        await self._database.write(lambda connection: keys.add_key(connection, key))
+
+    async def keys(self) -> list[KeyRow]:
+        """The API keys of the tenant, the oldest first, with those that hold no more."""
+        return await self._database.read(lambda connection: keys.keys_of(connection, self.tenant))
+
+    async def revoke_key(self, key: str) -> bool:
+        """Make an API key hold no more; false where there is none, or it was revoked already."""
+        now = datetime.now(UTC)
+        return await self._database.write(lambda connection: keys.revoke_key(connection, self.tenant, key, now))
+
+    async def claim(self, user: str, key: str, fingerprint: str, turn: str) -> RequestRow:
+        """Remember that the user's request `key` is answered by `turn`, or tell which turn already is the one."""
+        _check(user=user, key=key, turn=turn)
+        now = datetime.now(UTC)
+        return await self._database.write(
+            lambda connection: requests.claim(connection, self._request(user, key), fingerprint, turn, now)
+        )
+
+    async def forget_request(self, user: str, key: str, turn: str) -> None:
+        """Let the request `key` be made again, since `turn` came to nothing."""
+        _check(user=user, key=key, turn=turn)
+        await self._database.write(
+            lambda connection: requests.forget_request(connection, self._request(user, key), turn)
+        )
+
+    async def put_feedback(self, turn: str, score: int, comment: str) -> bool:
+        """Store what a user thinks of a turn, in place of what was said before; false where there is no such turn."""
+        _check(turn=turn)
+        now = datetime.now(UTC)
+        return await self._database.write(
+            lambda connection: feedback.put_feedback(connection, self.tenant, turn, score, comment, now)
+        )
+
+    async def feedback(self, turn: str) -> FeedbackRow | None:
+        """What was said of a turn; None where nothing was."""
+        _check(turn=turn)
+        return await self._database.read(lambda connection: feedback.feedback_on(connection, self.tenant, turn))
 
     async def usage(self, bot: str | None = None, since: datetime | None = None) -> Usage:
         """The tokens of the tenant or of one bot, in turns committed at `since` (with a time zone) or later."""
@@ -126,6 +183,9 @@ class TenantStore:
         gone = await self._database.write(lambda connection: erase(connection, self.tenant))
         await self._database.scrub()
         return gone
+
+    def _request(self, user: str, key: str) -> dict[str, str]:
+        return {"of_tenant": self.tenant, "of_user": user, "of_key": key}
 
     def _own(self, tenant: str, what: str) -> None:
         if tenant != self.tenant:

@@ -9,9 +9,12 @@ from sqlalchemy import Connection, Insert, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sartor.store.schema import (
+    api_keys,
     chunks,
     conversations,
     documents,
+    feedback,
+    requests,
     tenants,
     tool_uses,
     turns,
@@ -24,7 +27,7 @@ __all__ = ["erase", "insert_or_skip", "insert_or_update", "know_tenant", "tenant
 _NAMES = select(tenants.c.name).order_by(tenants.c.name)
 _LOCK = select(tenants.c.name).where(tenants.c.name == bindparam("of_tenant")).with_for_update()
 """What is written of the tenant meanwhile waits for this row (SQLite has one writer anyway)."""
-_BY_REFERENCE = (verdicts, tool_uses, usage, turns, conversations, chunks, documents)
+_BY_REFERENCE = (feedback, verdicts, tool_uses, usage, turns, conversations, chunks, documents, requests, api_keys)
 """The tables of a tenant's data, each before those that it refers to."""
 
 

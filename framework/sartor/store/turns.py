@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import NamingError, StoreError
@@ -17,7 +17,7 @@ from sartor.store.schema import conversations, tool_uses, turns, usage, verdicts
 from sartor.store.tenants import insert_or_skip, know_tenant
 from sartor.values import Exchange, Reply, Turn, Usage
 
-__all__ = ["commit", "conversations_of", "history", "sum_usage"]
+__all__ = ["commit", "conversation", "conversations_of", "history", "sum_usage"]
 
 _OF_CONVERSATION = (
     conversations.c.tenant == bindparam("of_tenant"),
@@ -49,18 +49,13 @@ _NEXT = Prepared[tuple[int]](
     .values(turns=conversations.c.turns + 1, updated=bindparam("now"))
     .returning(conversations.c.turns)
 )
-_CONVERSATIONS = (
-    select(
-        conversations.c.id,
-        conversations.c.bot,
-        conversations.c.user_id,
-        conversations.c.turns,
-        conversations.c.started,
-        conversations.c.updated,
-    )
-    .where(*_OF_CONVERSATION[:3])
-    .order_by(conversations.c.updated.desc(), conversations.c.id)
-    .limit(bindparam("at_most"))
+_CONVERSATIONS = select(
+    conversations.c.id,
+    conversations.c.bot,
+    conversations.c.user_id,
+    conversations.c.turns,
+    conversations.c.started,
+    conversations.c.updated,
 )
 _SUM = select(
     *(func.coalesce(func.sum(column), 0) for column in (usage.c.prompt, usage.c.cached, usage.c.generated)),
@@ -121,10 +116,27 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
         connection.execute(_INSERT_VERDICTS, rows)
 
 
-def conversations_of(connection: Connection, tenant: str, bot: str, user: str, limit: int) -> list[ConversationRow]:
-    """The user's conversations with the bot, the latest first."""
-    key = {"of_tenant": tenant, "of_bot": bot, "of_user": user, "at_most": max(limit, 0)}
-    return [ConversationRow(*row) for row in connection.execute(_CONVERSATIONS, key)]
+def conversations_of(
+    connection: Connection, of: tuple[str, str, str], limit: int, after: tuple[datetime, str] | None
+) -> list[ConversationRow]:
+    """The conversations of a tenant's bot with a user, the latest first, from behind `after` on."""
+    tenant, bot, user = of
+    latest = conversations.c.updated.desc(), conversations.c.id
+    statement = _CONVERSATIONS.where(*_OF_CONVERSATION[:3]).order_by(*latest).limit(bindparam("at_most"))
+    key: dict[str, object] = {"of_tenant": tenant, "of_bot": bot, "of_user": user, "at_most": max(limit, 0)}
+    if after is not None:
+        updated, id_ = after
+        statement = statement.where(
+            or_(conversations.c.updated < updated, and_(conversations.c.updated == updated, conversations.c.id > id_))
+        )
+    return [ConversationRow(*row) for row in connection.execute(statement, key)]
+
+
+def conversation(connection: Connection, tenant: str, conversation: str) -> ConversationRow | None:
+    """One conversation of the tenant."""
+    statement = _CONVERSATIONS.where(_OF_CONVERSATION[0], _OF_CONVERSATION[3])
+    row = connection.execute(statement, {"of_tenant": tenant, "of_conversation": conversation}).one_or_none()
+    return None if row is None else ConversationRow(*row)
 
 
 def sum_usage(connection: Connection, tenant: str, bot: str | None, since: datetime | None) -> Usage:

@@ -33,14 +33,14 @@ from sartor_plugins.openai_model.wire import CallParts, Counted, Finish, Piece, 
 
 __all__ = ["OpenAIChatModel"]
 
-_PASSED = ("temperature", "top_p", "seed")
+_PASSED = ("temperature", "top_p", "seed", "response_format")
 
 
 class OpenAIChatModel(BaseChatModel):
     """Speaks through a server.
 
-    Keyword arguments of a call: `max_tokens`, `temperature`, `top_p`, `seed`, `cache_scope`, and `choices` where
-    the server takes grammars; nothing else is sent on.
+    Keyword arguments of a call: `max_tokens`, `temperature`, `top_p`, `seed`, `response_format`, `cache_scope`, and
+    `choices` where the server takes grammars; nothing else is sent on.
     """
 
     accepts_cache_scope: ClassVar[bool] = True

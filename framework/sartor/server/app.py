@@ -1,0 +1,79 @@
+"""The application: which parts it is put together from."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import sartor
+from sartor.bots import Bots
+from sartor.server import failures
+from sartor.server.limits import Door
+from sartor.server.native import conversations, sessions, turns
+from sartor.server.openapi import describe
+from sartor.server.service import Service
+
+__all__ = ["Opener", "build"]
+
+Opener = Callable[[], AbstractAsyncContextManager[Bots]]
+"""Opens the project that an application serves."""
+
+_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+
+
+def build(opened: Opener) -> FastAPI:
+    """The application over the project that `opened` gives when the lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            service = Service(await stack.enter_async_context(opened()))
+            app.state.sartor = service
+            try:
+                yield
+            finally:
+                await service.drain()
+                del app.state.sartor
+
+    app = FastAPI(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
+    for router in _ROUTERS:
+        app.include_router(router)
+    failures.install(app)
+    describe(app)
+    app.add_middleware(Door)
+    app.add_middleware(
+        CORSMiddleware,  # nothing here is authenticated by cookies, so any page may ask
+        allow_origins=["*"],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Sartor-User"],
+        expose_headers=["Retry-After", "X-Request-Id"],
+    )
+    app.add_middleware(_RequestIds)
+    return app
+
+
+class _RequestIds:
+    """ASGI middleware: an id for each request, told in ``X-Request-Id``, to find it again in the logs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        id_ = f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = id_
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = id_
+                MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
+            await send(message)
+
+        return await self._app(scope, receive, sending)

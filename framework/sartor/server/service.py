@@ -1,0 +1,49 @@
+"""What all requests of one service share."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from sartor.bots import Bots
+from sartor.server.keys import Keys
+from sartor.server.live import LiveTurns
+from sartor.server.secret import load_secret
+from sartor.server.sessions import Sessions
+from sartor.servicespec import ServiceSpec
+
+__all__ = ["Service", "service_of"]
+
+log = logging.getLogger("sartor.server")
+
+
+class Service:
+    """The open project behind an application, and what runs in it."""
+
+    def __init__(self, bots: Bots) -> None:
+        """Raises `UsageError` or `DiskError` when the service's secret cannot be had."""
+        self.bots = bots
+        self.spec: ServiceSpec = bots.project.spec.service
+        secret = load_secret(self.spec.secret, bots.project.directory)
+        self.keys = Keys(bots.store, secret)
+        self.sessions = Sessions(secret, self.spec.session_hours)
+        self.live = LiveTurns(bots, self.spec)
+        self.draining = False
+        """Whether the service was told to stop: it takes nothing new."""
+
+    async def drain(self) -> None:
+        """Take no more turns, and wait for those that run, for `service.drain_seconds` at most."""
+        self.draining = True
+        await self.live.drain(self.spec.drain_seconds)
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service that a request was made to. Raises `RuntimeError` where its application was not started."""
+    service = getattr(connection.app.state, "sartor", None)
+    if service is None:
+        raise RuntimeError(
+            "the application was not started: run its lifespan, or mount it as docs/how-to/embed.md tells"
+        )
+    return cast("Service", service)
