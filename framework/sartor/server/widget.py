@@ -16,7 +16,7 @@ __all__ = ["router", "script"]
 
 router = APIRouter()
 
-_PARTS = ("texts", "dom", "markdown", "api", "turn", "frame", "element")
+_PARTS = ("texts", "dom", "markdown", "api", "turn", "frame", "talk", "element")
 """The files of the script, in the order in which they need each other."""
 
 _HEADERS = {

@@ -20,20 +20,29 @@ const pause = (seconds, signal) =>
 class Memory {
   constructor(key) {
     this.key = key;
-    try {
-      this.values = JSON.parse(localStorage.getItem(key)) || {};
-    } catch {
-      this.values = {};
-    }
+    this.values = kept("localStorage", key) || {};
   }
 
   keep(changes) {
     this.values = { ...this.values, ...changes };
-    try {
-      localStorage.setItem(this.key, JSON.stringify(this.values));
-    } catch {
-      /* for this page only, then */
-    }
+    keep("localStorage", this.key, this.values);
+  }
+}
+
+/** What `storage` (localStorage, sessionStorage) has under `key`; touching it is an error where it is forbidden. */
+function kept(storage, key) {
+  try {
+    return JSON.parse(globalThis[storage].getItem(key));
+  } catch {
+    return null;
+  }
+}
+
+function keep(storage, key, value) {
+  try {
+    globalThis[storage].setItem(key, JSON.stringify(value));
+  } catch {
+    /* for this page only, then */
   }
 }
 

@@ -115,6 +115,14 @@ class TurnView {
     this.steps.querySelectorAll(".running").forEach((step) => step.remove());
   }
 
+  /** The reply as it is spoken: without the numbers of sources. */
+  words() {
+    const copy = this.body.cloneNode(true);
+    copy.querySelectorAll(".cite").forEach((cite) => cite.remove());
+    copy.querySelectorAll("p, li, td, th, br, pre").forEach((part) => part.before(" "));
+    return copy.textContent.replace(/\s+/g, " ").replace(/ (?=[.,])/g, "").trim();
+  }
+
   /** The mark of a citation: while the reply grows a mere number, then a button that opens the passage. */
   cite(number) {
     if (!this.done) return h("sup", { class: "cite" }, number);

@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mockservice import MockService
 
 if TYPE_CHECKING:
+    from mockservice import MockService
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1000,760"
-).split()
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1000,760",
+)
 PATIENCE = 10.0
 
 
@@ -125,6 +132,11 @@ class Site:
 
     def cdp(self, command: str, **arguments: object) -> None:
         self.browser.execute_cdp_cmd(command, arguments)
+
+    def network(self, *, offline: bool = False) -> None:
+        """Cut the browser off, or connect it again."""
+        speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.cdp("Network.emulateNetworkConditions", offline=offline, **speed)
 
     def console(self) -> list[str]:
         """What the browser complained of since the last time."""
