@@ -36,7 +36,7 @@ def command(host: str, port: int, reload: bool, project: Path | None) -> None:
             "serving needs uvicorn, which is not installed", remedy="pip install 'sartor[serve]'"
         ) from error
     root = find_project(project)
-    spec = Project(root).spec.service  # a fault in it is told at once, not by a server that cannot start
+    spec = Project(root).spec.service
     settings = {
         "host": host,
         "port": port,

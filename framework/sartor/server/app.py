@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,8 +28,8 @@ Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 _ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
 
 
-def build(opened: Opener) -> FastAPI:
-    """The application over the project that `opened` gives when the lifespan begins."""
+def build(opened: Opener, *, docs: bool = True) -> FastAPI:
+    """The application over the project that `opened` gives when the lifespan begins. `docs`: with its description."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,11 +42,10 @@ def build(opened: Opener) -> FastAPI:
                 await service.drain()
                 del app.state.sartor
 
-    app = FastAPI(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
+    app = _described(lifespan) if docs else FastAPI(openapi_url=None, lifespan=lifespan)
     for router in _ROUTERS:
         app.include_router(router)
     failures.install(app)
-    describe(app)
     app.add_middleware(Door)
     app.add_middleware(
         CORSMiddleware,  # nothing here is authenticated by cookies, so any page may ask
@@ -55,6 +55,15 @@ def build(opened: Opener) -> FastAPI:
         expose_headers=["Retry-After", "X-Request-Id"],
     )
     app.add_middleware(_RequestIds)
+    return app
+
+
+def _described(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """With ``/openapi.json``, and ``/docs``, whose scripts come from here, since the service may be on no internet."""
+    app = FastAPIOffline(
+        title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES, redoc_url=None
+    )
+    describe(app)
     return app
 
 
