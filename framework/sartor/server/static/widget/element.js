@@ -101,9 +101,9 @@ class SartorChat extends HTMLElement {
     launcher.setAttribute("aria-expanded", this.#opened);
     const name = this.t(this.#opened ? "close" : launcher.classList.contains("new") ? "openNew" : "open");
     launcher.setAttribute("aria-label", name);
-    const view = globalThis.visualViewport; // what the keyboard of a phone leaves free
-    panel.style.setProperty("--high", whole && view ? `${view.height}px` : "");
-    panel.style.setProperty("--top", whole && view ? `${view.offsetTop}px` : "");
+    const view = SMALL.matches && this.dataset.position !== "inline" && globalThis.visualViewport;
+    panel.style.setProperty("--high", view ? `${view.height}px` : ""); // what the keyboard of a phone leaves free
+    panel.style.setProperty("--top", view ? `${view.offsetTop}px` : "");
   }
 
   #listen() {
