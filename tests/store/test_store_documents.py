@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sartor.errors import KnowledgeError, NamingError
+from sartor.store import KeyRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,10 +85,18 @@ async def test_erasing_takes_one_tenant_whole(
 ) -> None:
     acme, globex = store.tenant("acme"), store.tenant("globex")
     for tenant in (acme, globex):
-        await tenant.commit(make_reply(tenant=tenant.tenant))
+        await tenant.commit(make_reply(tenant=tenant.tenant, id="t1"))
         await tenant.put_document("support", "delivery.md", "aa", "T", make_chunks(3, tenant=tenant.tenant))
+        await tenant.put_feedback("t1", 1, "Good.")
+        await tenant.claim("ann", "request-1", "fingerprint", "t1")
+        await tenant.add_key(
+            KeyRow(f"key-{tenant.tenant}", tenant.tenant, "", "digest", frozenset(), datetime.now(UTC))
+        )
     gone = await acme.erase()
     assert gone == {
+        "api_keys": 1,
+        "requests": 1,
+        "feedback": 1,
         "verdicts": 0,
         "tool_uses": 0,
         "usage": 1,
@@ -102,5 +111,8 @@ async def test_erasing_takes_one_tenant_whole(
     assert await acme.all_chunks("support") == []
     assert len(await globex.history("support", "ann", "c1", 5)) == 1
     assert len(await globex.all_chunks("support")) == 3
+    assert await globex.feedback("t1") is not None
+    assert [key.id for key in await globex.keys()] == ["key-globex"]
+    assert await store.find_key("key-acme") is None
     assert not any((await acme.erase()).values())
     await acme.commit(make_reply())

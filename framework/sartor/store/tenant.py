@@ -82,6 +82,7 @@ class TenantStore:
     async def add_key(self, key: KeyRow) -> None:
         """Store an API key. Raises `NamingError` for one of another tenant."""
         self._own(key.tenant, f"Key {key.id!r}")
+        _check(key=key.id)
         await self._database.write(lambda connection: keys.add_key(connection, key))
 
     async def keys(self) -> list[KeyRow]:
@@ -90,6 +91,7 @@ class TenantStore:
 
     async def revoke_key(self, key: str) -> bool:
         """Make an API key hold no more; false where there is none, or it was revoked already."""
+        _check(key=key)
         now = datetime.now(UTC)
         return await self._database.write(lambda connection: keys.revoke_key(connection, self.tenant, key, now))
 
