@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +43,7 @@ def start(profile: Path) -> Chrome:
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver, log_output=subprocess.DEVNULL))
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Site:
     mock: MockService
     pages: dict[str, tuple[str, dict[str, str]]]
     port: int
+    served: Callable[[object], AbstractContextManager[int]]
+    """Serves another application for a while, and gives its port."""
 
     @property
     def service(self) -> str:

@@ -44,7 +44,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     mock, pages = mockservice.MockService(), {}
     try:
         with mockservice.serving(mockservice.mock_app(mock, router, pages=pages)) as port:
-            yield browsing.Site(browser, mock, pages, port)
+            yield browsing.Site(browser, mock, pages, port, mockservice.serving)
     finally:
         browser.quit()
 

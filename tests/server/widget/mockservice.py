@@ -74,7 +74,7 @@ class MockService:
         """Answers in store: the end of a path, a status, headers; each is given once."""
         self.passages = {
             1: {"title": "Delivery › Abroad", "source": "delivery.md",
-                "text": "We ship to 24 countries.\n\nDelivery abroad takes five to\nseven working days. All is insured.",
+                "text": "We ship to 24 countries.\n\nDelivery abroad takes five to\nseven working days. Insured.",
                 "quote": "Delivery abroad takes five to seven working days."},
             2: {"title": "Returns", "source": "terms.pdf#page=3", "text": "Lamps may be returned within 30 days.",
                 "quote": "Lamps may be returned within 30 days."},

@@ -154,8 +154,9 @@ function inline(text, options, depth = 0) {
   for (let at = 0; at < text.length; ) {
     const found = depth < DEEPEST && special(text, at, options, depth, hopeless);
     if (found) {
-      if (found.cite) plain = plain.replace(/ $/, "\u00a0"); // the number stays on the line of its word
-      if (found.node != null) add(found.node);
+      const word = found.cite && /\S{1,30} $/.exec(plain);
+      if (word) plain = plain.slice(0, word.index); // the number stays on the line of its word
+      if (found.node != null) add(word ? h("span", { class: "tied" }, word[0], found.node) : found.node);
       if (found.text) plain += found.text;
       at = found.end;
     } else plain += text[at++];

@@ -95,7 +95,7 @@ class Talk {
     this.api.memory.keep({ conversation: earlier, turn: undefined, asked: undefined });
     if (!(await this.start()) || earlier || !left) return;
     const { log, t, focus } = this.screen;
-    log.prepend(notice(t("restarted"), t("goBack"), () => (this.restart(left), focus())));
+    log.prepend(notice(t("restarted"), t("goBack"), () => (this.restart(left), focus()), "restart"));
   }
 
   async send(text) {

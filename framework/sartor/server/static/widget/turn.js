@@ -211,7 +211,7 @@ class TurnView {
 const spaced = (name) => name.replace(/[_-]+/g, " ");
 
 /** A line of the chat's own, with one thing that can be done. */
-function notice(text, label, onclick) {
-  return h("div", { class: "notice", role: "status" }, icon("failed"), h("span", null, text),
+function notice(text, label, onclick, drawing = "failed") {
+  return h("div", { class: "notice", role: "status" }, icon(drawing), h("span", null, text),
     label && h("button", { type: "button", class: "quiet", onclick }, label));
 }
