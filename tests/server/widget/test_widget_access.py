@@ -26,7 +26,7 @@ def test_everything_can_be_done_with_the_keyboard(site, keys, answer):
     while len(passed) < 12 and not site.focused().startswith("Source 1"):
         at().send_keys(keys.SHIFT + keys.TAB + keys.NULL)
         passed.append(site.focused())
-    assert "Bad answer" in passed and "Source 2: Returns" in passed
+    assert "Bad answer" in passed and "2 Returns" in passed
     at().send_keys(keys.SPACE)
     site.find("mark")
     at().send_keys(keys.ESCAPE)
@@ -57,7 +57,7 @@ def test_roles_and_names_are_there_for_a_screen_reader(site, answer):
         == 0
     )
     assert site.text(".speaker") == "Acme Support: Five to seven working days. Returns: 30 days."
-    assert site.find(".bubble:not(.mine)").get_attribute("aria-live") is None or site.count("[aria-live=off]") == 2
+    assert site.count(".turn .bubble[aria-live=off]") == 2  # what grows is not read as it grows
 
 
 def test_everything_that_can_be_pressed_is_large_enough(site, answer):
@@ -146,7 +146,7 @@ def test_right_to_left_turns_the_chat_around(site, attributes, html):
     place = "root.querySelector({!r}).getBoundingClientRect()".format
     assert site.js(f"return {place('.launcher')}.right < innerWidth / 2 && {place('.panel')}.left < 100")
     assert site.js(f"return {place('.mine')}.left < {place('.turn .bubble:not(.mine)')}.left")
-    assert site.js(f"return {place('header .avatar')}.left > {place('header .closer')}.left")
+    assert site.js(f"return {place('.head .avatar')}.left > {place('.head .closer')}.left")
     assert site.js("return getComputedStyle(root.querySelector('.turn .text')).direction") == "rtl"
 
 

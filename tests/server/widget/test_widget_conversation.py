@@ -60,12 +60,12 @@ def test_a_citation_opens_the_passage_with_the_quote_marked(site, keys, answer):
 def test_a_source_chip_opens_its_passage(site, answer):
     site.visit().open().ask("Abroad?", *answer)
     assert site.js("return [...root.querySelectorAll('.chip')].map((chip) => chip.textContent)") == [
-        "1Delivery › Abroad",
-        "2Returns",
+        "1 Delivery › Abroad",
+        "2 Returns",
     ]
     site.js("root.querySelectorAll('.chip')[1].click()")
     assert site.text(".origin") == "terms.pdf · p. 3"
-    site.find(".sheet header button").click()
+    site.find(".sheet .head button").click()
     site.until("!root.querySelector('.sheet')")
 
 
@@ -178,6 +178,33 @@ def test_an_element_that_the_page_places_fills_its_place(site):
     site.find(".greeting")
     assert site.js("return document.querySelectorAll('sartor-chat').length") == 1
     assert not site.find(".launcher").is_displayed() and site.find(".box textarea").is_displayed()
+
+
+def test_a_page_that_runs_its_scripts_again_has_one_chat(site):
+    site.visit().find(".launcher")
+    site.js("""
+        const old = document.querySelector('script[data-bot]'), again = document.createElement('script');
+        again.src = old.src;
+        again.dataset.bot = old.dataset.bot;
+        again.onload = () => (window.ran = true);
+        old.replaceWith(again);
+    """)
+    site.until("window.ran")
+    assert site.js("return document.querySelectorAll('sartor-chat').length") == 1
+
+
+def test_another_language_can_be_added(site):
+    site.visit(html='lang="de"')
+    assert site.find(".launcher").accessible_name == "Open chat"
+    site.js("""
+        customElements.get("sartor-chat").texts.de = {open: "Chat öffnen"};
+        chat.replaceWith(Object.assign(document.createElement("sartor-chat")));
+        const other = document.createElement("sartor-chat");
+        other.dataset.bot = "acme/support";
+        document.querySelector("sartor-chat").replaceWith(other);
+    """)
+    assert site.find(".launcher").accessible_name == "Chat öffnen"
+    assert site.find(".closer").get_attribute("aria-label") == "Close chat"
 
 
 def test_variables_of_the_page_change_the_looks(site):

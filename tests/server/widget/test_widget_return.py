@@ -86,8 +86,19 @@ def test_a_full_service_is_waited_for(site):
     site.mock.faults.append(("/v1/turns", 429, {"Retry-After": "2"}))
     site.ask("Hi", "Here.", wait=False)
     site.until("/Trying again in [12] s/.test(root.querySelector('.banner').textContent)")
+    assert "Trying again in" in site.text(".speaker") and site.find(".banner").get_attribute("role") is None
     site.until("root.querySelector('.turn .text').textContent === 'Here.'")
     assert site.js("return root.querySelector('.banner').textContent") == ""
+
+
+def test_a_conversation_that_is_gone_is_begun_anew(site):
+    site.visit().open().ask("One")
+    site.mock.faults.append(("/v1/turns", 404, {}))
+    site.ask("Two", "Yes.")
+    site.find(".turn .notice button").click()
+    site.until("root.querySelectorAll('.rating').length === 2")
+    told = [request[3].get("conversation") for request in site.mock.seen("POST", "/v1/turns")]
+    assert told == [None, "c1", None]
 
 
 def test_a_turn_that_fails_can_be_tried_again(site):

@@ -24,7 +24,7 @@ class Memory {
   }
 
   keep(changes) {
-    this.values = { ...this.values, ...changes };
+    this.values = { ...(kept("localStorage", this.key) || this.values), ...changes }; // other tabs write there as well
     keep("localStorage", this.key, this.values);
   }
 }

@@ -71,7 +71,7 @@ class SartorChat extends HTMLElement {
     });
     const { root, log } = this.#parts;
     this.#talk = new Talk(api, {
-      log, t, title: () => this.#title, dress: () => this.#dress(), busy: (yes) => this.#busy(yes), banner: (text) => this.#banner(text),
+      log, t, title: () => this.#title, dress: () => this.#dress(), busy: (yes) => this.#busy(yes), banner: (...told) => this.#banner(...told),
       line: () => this.#line(), scroll: (always) => this.scroll(always), announce: (text) => this.announce(text),
       emit: (...told) => this.#emit(...told), focus: () => this.focus(), passage: (...asked) => this.#passage(...asked),
     }, tag);
@@ -123,8 +123,10 @@ class SartorChat extends HTMLElement {
     this.#banner(navigator.onLine ? "" : this.t("offline"));
   }
 
-  #banner(text) {
-    if (this.#parts.banner.textContent !== text) this.#parts.banner.textContent = text;
+  #banner(text, silent) {
+    const { banner } = this.#parts;
+    if (text && text !== banner.textContent && !silent) this.announce(text);
+    banner.textContent = text;
   }
 
   /** A text of the widget in its language. */
@@ -194,8 +196,9 @@ class SartorChat extends HTMLElement {
       try {
         layer.show(await this.#talk.api.json("GET", `turns/${turn}/passages/${citation.number}`));
       } catch (fault) {
-        if (citation.quote && fault.status === 404) layer.show({ ...citation, text: citation.quote });
-        else layer.fail(this.#talk.explain(fault), load);
+        if (citation.quote && fault.status === 404) return layer.show({ ...citation, text: citation.quote });
+        layer.fail(this.#talk.explain(fault), load);
+        this.announce(this.#talk.explain(fault));
       }
     };
     this.#closeSheet?.();
@@ -293,6 +296,8 @@ if (!customElements.get("sartor-chat")) customElements.define("sartor-chat", Sar
 
 if (SCRIPT?.dataset.bot) {
   const place = () => {
+    const there = [...document.querySelectorAll("sartor-chat")].some((chat) => chat.dataset.bot === SCRIPT.dataset.bot);
+    if (there) return; // a page that replaces its content runs its scripts again
     const chat = document.createElement("sartor-chat");
     Object.assign(chat.dataset, { server: HERE, ...SCRIPT.dataset });
     document.body.append(chat);

@@ -11,7 +11,7 @@ function frame(t, on) {
     close: iconButton("close", t("close"), { onclick: on.close, class: "plain closer" }),
     log: h("div", { class: "log", role: "log", "aria-live": "polite", "aria-label": t("log"), tabindex: 0, onscroll: on.scroll }),
     latest: iconButton("down", t("latest"), { class: "plain latest", onclick: on.latest }),
-    banner: h("div", { class: "banner", role: "status" }),
+    banner: h("div", { class: "banner" }),
     field,
     count: h("span", { class: "count", id: "count" }),
     send: h("button", { type: "submit", class: "send", "aria-label": t("send"), title: t("send") }, icon("send")),
@@ -20,7 +20,7 @@ function frame(t, on) {
     speaker: h("div", { class: "spoken speaker", "aria-live": "polite", role: "status" }),
   };
   parts.main = h("div", { class: "main-part" },
-    h("header", null, parts.avatar, h("div", { class: "names" }, parts.title, h("p", { class: "small" }, t("assistant"))), parts.restart, parts.close),
+    h("div", { class: "head" }, parts.avatar, h("div", { class: "names" }, parts.title, h("p", { class: "small" }, t("assistant"))), parts.restart, parts.close),
     h("div", { class: "middle" }, parts.log, parts.latest),
     parts.banner,
     h("form", { class: "composer", onsubmit: on.submit }, h("div", { class: "box" }, field, parts.count, parts.send, parts.stop), parts.note));
@@ -40,7 +40,7 @@ function sheet(t, citation, close) {
   const heading = h("h2", { id: "passage" }, citation.title || citation.source);
   const body = h("div", { class: "passage", tabindex: 0, role: "document", "aria-labelledby": "passage" }, h("p", { class: "small" }, t("loading")));
   const node = h("div", { class: "sheet", role: "dialog", "aria-labelledby": "passage" },
-    h("header", null, iconButton("back", t("back"), { onclick: close }),
+    h("div", { class: "head" }, iconButton("back", t("back"), { onclick: close }),
       h("div", { class: "names" }, heading, h("p", { class: "small", dir: "auto" }, t("passage", { number: citation.number })))),
     body);
   const show = (passage) => {

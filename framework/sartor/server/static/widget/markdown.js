@@ -101,7 +101,7 @@ function block({ kind, lines }, options, depth) {
   }
   if (kind === "heading") {
     const [, marks, text] = HEADING.exec(lines[0]);
-    return h("p", { role: "heading", "aria-level": Math.min(marks.length + 2, 6), class: "heading" }, inline(text, options));
+    return h("p", { role: "heading", "aria-level": Math.max(3, Math.min(marks.length + 1, 6)), class: "heading" }, inline(text, options));
   }
   if (kind === "rule") return h("hr");
   if (kind === "quote") return h("blockquote", null, within(lines.map((line) => line.replace(QUOTED, ""))));

@@ -157,6 +157,7 @@ class Talk {
       const lost = fault.status === 0;
       view.wait(!lost);
       this.screen.focus();
+      if (fault.status === 404 && !job.turn) this.conversation = ""; // it is not this visitor's any more
       const anew = { turn: undefined, last: undefined, key: `${job.key}+`, conversation: this.conversation || undefined };
       this.#run(view, lost ? job : { ...job, ...anew });
     };
@@ -176,14 +177,14 @@ class Talk {
     if (state === "back") return line();
     if (state === "lost") return navigator.onLine && banner(t("reconnecting"));
     const until = Date.now() + state.wait * 1000;
-    const show = () => {
+    const show = (first) => {
       const seconds = Math.ceil((until - Date.now()) / 1000);
-      if (seconds > 0) return banner(t("busy", { seconds }));
+      if (seconds > 0) return banner(t("busy", { seconds }), first !== true);
       clearInterval(this.counting);
       line();
     };
     this.counting = setInterval(show, 1000);
-    show();
+    show(true);
   }
 
   async stop() {

@@ -14,7 +14,7 @@ class TurnView {
     this.steps = h("ul", { class: "steps" });
     this.asks = h("div", { class: "asks" });
     this.bubble = h("div", { class: "bubble", "aria-live": "off" }, spoken(`${chat.title}: `), this.dots, this.body);
-    this.foot = h("div", { class: "foot" });
+    this.foot = h("div", { class: "foot", "aria-live": "off" });
     this.node = h("article", { class: "turn" },
       question && h("div", { class: "bubble mine", "aria-live": "off" }, spoken(`${chat.t("you")} `), h("div", { dir: "auto" }, question)),
       this.steps, this.bubble, this.asks, this.foot);
@@ -48,7 +48,6 @@ class TurnView {
     if (this.tools.has(id)) this.tools.get(id).replaceWith(line);
     else this.steps.append(line);
     this.tools.set(id, line);
-    if (state === "running") this.chat.announce(line.textContent);
   }
 
   /** A person must decide about a tool call. */
@@ -79,7 +78,6 @@ class TurnView {
     this.tools.set(`approval ${id}`, card);
     this.asks.append(card);
     this.bubble.hidden = !this.text;
-    chat.announce(card.firstChild.textContent);
   }
 
   approved({ id, approve }) {
@@ -131,14 +129,14 @@ class TurnView {
   }
 
   opener(citation, kind, ...children) {
-    const label = this.chat.t("source", { number: citation.number, title: citation.title || citation.source });
+    const label = kind === "cite" && this.chat.t("source", { number: citation.number, title: citation.title || citation.source });
     const open = (event) => this.chat.passage(this.id, citation, event.currentTarget);
     return h("button", { type: "button", class: kind, "aria-label": label, title: citation.title, onclick: open }, children);
   }
 
   sources() {
     if (!this.citations.length) return null;
-    const chip = (citation) => h("li", null, this.opener(citation, "chip", h("b", null, citation.number), h("span", { dir: "auto" }, citation.title || citation.source)));
+    const chip = (citation) => h("li", null, this.opener(citation, "chip", h("b", null, citation.number), " ", h("span", { dir: "auto" }, citation.title || citation.source)));
     return h("ul", { class: "sources", "aria-label": this.chat.t("sources") }, this.citations.map(chip));
   }
 
@@ -176,7 +174,8 @@ class TurnView {
     const submit = async (event) => {
       event.preventDefault();
       if (!field.value.trim() || !(await send(score, field.value.trim()))) return;
-      place.replaceChildren(h("p", { class: "note", role: "status" }, chat.t("thanks")));
+      place.replaceChildren(h("p", { class: "note" }, chat.t("thanks")));
+      chat.announce(chat.t("thanks"));
       chat.focus();
     };
     return h("form", { class: "comment", onsubmit: submit }, field, h("button", { class: "quiet" }, chat.t("sendComment")));
@@ -190,6 +189,7 @@ class TurnView {
     this.bubble.hidden = !this.text;
     this.unfinished();
     this.foot.replaceChildren(notice(message, again && this.chat.t("again"), again));
+    this.chat.announce(message);
     this.chat.scroll();
   }
 
@@ -212,6 +212,6 @@ const spaced = (name) => name.replace(/[_-]+/g, " ");
 
 /** A line of the chat's own, with one thing that can be done. */
 function notice(text, label, onclick, drawing = "failed") {
-  return h("div", { class: "notice", role: "status" }, icon(drawing), h("span", null, text),
+  return h("div", { class: "notice" }, icon(drawing), h("span", null, text),
     label && h("button", { type: "button", class: "quiet", onclick }, label));
 }
