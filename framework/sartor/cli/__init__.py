@@ -21,6 +21,7 @@ _COMMANDS = {
     "ask": "Ask a bot one question.",
     "serve": "Serve the bots over HTTP.",
     "key": "Make, list and revoke API keys.",
+    "mcp": "Serve a bot over the Model Context Protocol.",
     "show": "Show the effective bot, with where each value comes from.",
     "model": "Pull, list, verify, pin and remove model files.",
     "templates": "List the templates that bots are made from.",
