@@ -19,12 +19,13 @@ const ICONS = {
   send: "M12 19.5v-15 M5.5 11L12 4.5l6.5 6.5",
   stop: "M7.5 7.5h9v9h-9z",
   back: "M14.5 6l-6 6 6 6",
-  up: "M7 10.5v9 M4 10.5h3l4-7a2.2 2.2 0 0 1 2.2 2.4l-.5 3.6h5.2a2 2 0 0 1 2 2.4l-1.2 6a2 2 0 0 1-2 1.6H7",
-  thumb: "M17 13.5v-9 M20 13.5h-3l-4 7a2.2 2.2 0 0 1-2.2-2.4l.5-3.6H6.1a2 2 0 0 1-2-2.4l1.2-6a2 2 0 0 1 2-1.6H17",
+  up: "M4 11h3.2v8.5H4z M7.2 11l3.9-7a2.3 2.3 0 0 1 2.4 2.6L12.9 10h5.2a2 2 0 0 1 2 2.4l-1.1 5.5a2 2 0 0 1-2 1.6H7.2",
   done: "M5.5 12.5l4.3 4.3 8.7-9.3",
   failed: "M12 7v6.5 M12 16.8v.2 M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17",
   busy: "M12 3.5a8.5 8.5 0 1 1-8.5 8.5",
 };
+
+ICONS.thumb = ICONS.up; // turned over by the style
 
 /** A drawing for a button or a line; screen readers pass over it. */
 function icon(name) {
