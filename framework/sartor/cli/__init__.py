@@ -19,6 +19,8 @@ _COMMANDS = {
     "ingest": "Read a bot's documents.",
     "chat": "Talk to a bot in the terminal.",
     "ask": "Ask a bot one question.",
+    "test": "Rehearse the conversations of bots, and attack them.",
+    "replay": "Repeat a real conversation on the present bot, and show what changed.",
     "serve": "Serve the bots over HTTP.",
     "key": "Make, list and revoke API keys.",
     "mcp": "Serve a bot over the Model Context Protocol.",

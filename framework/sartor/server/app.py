@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures, mcp, widget
+from sartor.server import channels, failures, mcp, widget
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openapi import describe
@@ -30,6 +30,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     conversations.router,
     turns.router,
     widget.router,
+    channels.router,
     mcp.router,
 )
 
