@@ -69,6 +69,30 @@ def test_a_source_chip_opens_its_passage(site, answer):
     site.until("!root.querySelector('.sheet')")
 
 
+def test_all_sentences_of_a_passage_that_a_reply_quotes_are_marked(site):
+    quotes = ["Parcels are late.", "Delivery abroad takes five to seven working days.", "We ship to 24 countries."]
+    cited = [{"number": 1, "title": "Delivery", "source": "delivery.md", "quote": quote} for quote in quotes]
+    site.mock.passages[1]["quotes"] = quotes
+    site.visit().open().ask("Abroad?", "All [1] of [1] it.", {"finish": {"citations": cited}})
+    assert site.count(".chip") == 1 and site.count("button.cite") == 2
+    site.find(".chip").click()
+    site.find("mark")
+    assert site.js("return [...root.querySelectorAll('mark')].map((mark) => mark.textContent)") == [
+        "We ship to 24 countries.",
+        "Delivery abroad takes five to\nseven working days.",
+    ]
+
+
+def test_a_passage_that_is_gone_leaves_its_quote(site, answer):
+    site.visit().open().ask("Abroad?", *answer)
+    site.mock.passages.clear()
+    site.find("button.cite").click()
+    assert site.text(".words") == "Delivery abroad takes five to seven working days."
+    site.find(".sheet .plain").click()
+    site.js("root.querySelectorAll('.chip')[1].click()")
+    assert site.text(".sheet .notice") == "This source is not there any more."
+
+
 def test_a_passage_that_cannot_be_had_can_be_tried_again(site, answer):
     site.visit().open().ask("Abroad?", *answer)
     site.mock.faults.append(("/passages/1", 500, {}))

@@ -196,9 +196,11 @@ class SartorChat extends HTMLElement {
       try {
         layer.show(await this.#talk.api.json("GET", `turns/${turn}/passages/${citation.number}`));
       } catch (fault) {
-        if (citation.quote && fault.status === 404) return layer.show({ ...citation, text: citation.quote });
-        layer.fail(this.#talk.explain(fault), load);
-        this.announce(this.#talk.explain(fault));
+        const gone = fault.status === 404;
+        if (gone && citation.quote) return layer.show({ ...citation, text: citation.quote });
+        const message = gone ? this.t("gone") : this.#talk.explain(fault);
+        layer.fail(message, gone ? null : load);
+        this.announce(message);
       }
     };
     this.#closeSheet?.();

@@ -46,16 +46,25 @@ function sheet(t, citation, close) {
   const show = (passage) => {
     heading.textContent = passage.title || passage.source;
     const source = (passage.source || "").replace(/#page=(\d+)$/, " · p. $1");
-    body.replaceChildren(h("p", { class: "origin", dir: "auto" }, source), h("div", { class: "words", dir: "auto" }, marked(passage.text, passage.quote || citation.quote)));
+    body.replaceChildren(h("p", { class: "origin", dir: "auto" }, source), h("div", { class: "words", dir: "auto" }, marked(passage.text, passage.quotes || [passage.quote || citation.quote || ""])));
     body.querySelector("mark")?.scrollIntoView({ block: "center" });
   };
-  return { node, show, fail: (message, again) => body.replaceChildren(notice(message, t("again"), again)) };
+  return { node, show, fail: (message, again) => body.replaceChildren(notice(message, again && t("again"), again)) };
 }
 
-/** `text` with `quote` marked where it stands, whatever the blanks between its words. */
-function marked(text, quote) {
-  const words = (quote || "").trim().split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const match = words[0] ? new RegExp(words.join("\\s+")).exec(text) : null;
-  if (!match) return [text];
-  return [text.slice(0, match.index), h("mark", null, match[0]), text.slice(match.index + match[0].length)];
+/** `text` with `quotes` marked where they stand, whatever the blanks between their words. */
+function marked(text, quotes) {
+  const find = (quote) => {
+    const words = quote.trim().split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const match = words[0] && new RegExp(words.join("\\s+")).exec(text);
+    return match && [match.index, match.index + match[0].length];
+  };
+  const parts = [];
+  let at = 0;
+  for (const [from, to] of quotes.map(find).filter(Boolean).sort(([one], [other]) => one - other)) {
+    if (from < at) continue;
+    parts.push(text.slice(at, from), h("mark", null, text.slice(from, to)));
+    at = to;
+  }
+  return [...parts, text.slice(at)];
 }

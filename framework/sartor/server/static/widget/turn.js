@@ -136,8 +136,9 @@ class TurnView {
 
   sources() {
     if (!this.citations.length) return null;
+    const first = (one, at, all) => all.findIndex((other) => other.number === one.number) === at;
     const chip = (citation) => h("li", null, this.opener(citation, "chip", h("b", null, citation.number), " ", h("span", { dir: "auto" }, citation.title || citation.source)));
-    return h("ul", { class: "sources", "aria-label": this.chat.t("sources") }, this.citations.map(chip));
+    return h("ul", { class: "sources", "aria-label": this.chat.t("sources") }, this.citations.filter(first).map(chip));
   }
 
   /** Thumbs, and a comment once one is pressed. */
