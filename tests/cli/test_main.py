@@ -12,6 +12,8 @@ COMMANDS = [
     "ingest",
     "chat",
     "ask",
+    "test",
+    "replay",
     "serve",
     "key",
     "mcp",

@@ -79,6 +79,8 @@ class MockService:
             2: {"title": "Returns", "source": "terms.pdf#page=3", "text": "Lamps may be returned within 30 days.",
                 "quote": "Lamps may be returned within 30 days."},
         }  # fmt: skip
+        self.scripts: list[list[Given]] = []
+        """Scripts of the next turns, used before `script`."""
         self.bot = dict(BOT)
         self.made = 0
         self.bad_sessions: set[str] = set()
@@ -110,7 +112,8 @@ class MockService:
             elif "drop" in step:
                 turn.drops.add(len(turn.events))
             elif "error" in step:
-                return turn.say("error", {"error": {"message": step["error"], "type": "server_error"}})
+                told = {"message": step["error"], "type": "server_error", "code": step.get("code")}
+                return turn.say("error", {"error": told})
             else:
                 turn.fields |= step["finish"]
         turn.status = "cancelled" if turn.cancelled.is_set() else "completed"
@@ -172,7 +175,7 @@ def native(mock: MockService) -> APIRouter:
         turn = MockTurn(f"t{len(mock.turns) + 1}", conversation, body["text"])
         mock.turns[turn.id] = turn
         mock.conversations.setdefault(conversation, []).append(turn.id)
-        task = asyncio.ensure_future(mock.play(turn, list(mock.script)))
+        task = asyncio.ensure_future(mock.play(turn, mock.scripts.pop(0) if mock.scripts else list(mock.script)))
         playing.add(task)
         task.add_done_callback(playing.discard)
         return _stream(mock, turn)

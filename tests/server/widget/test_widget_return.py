@@ -91,6 +91,14 @@ def test_a_full_service_is_waited_for(site):
     assert site.js("return root.querySelector('.banner').textContent") == ""
 
 
+def test_a_model_with_too_much_to_do_is_waited_for(site):
+    site.mock.scripts = [[{"error": "full", "code": "overloaded"}]]
+    site.visit().open().ask("Hi", "Here.", wait=False)
+    site.until("root.querySelector('.banner').textContent.startsWith('There is a lot going on')")
+    site.until("root.querySelector('.turn .text').textContent === 'Here.'")
+    assert len(site.mock.seen("POST", "/v1/turns")) == 2 and site.count(".turn") == 1
+
+
 def test_a_conversation_that_is_gone_is_begun_anew(site):
     site.visit().open().ask("One")
     site.mock.faults.append(("/v1/turns", 404, {}))
