@@ -13,6 +13,7 @@ COMMANDS = [
     "chat",
     "ask",
     "test",
+    "compare",
     "replay",
     "serve",
     "key",
