@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import httpx
 import pytest
+import sartor
 from sartor_plugins.builtin import MODEL
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -107,3 +113,109 @@ async def test_a_shop_s_token_for_the_chat_is_renewed_and_signs_nobody_in_to_the
         assert (await ada.post("/bots/v1/sessions", json=asked, headers=headers)).status_code == 401
         asked["token"] = token
         assert (await ada.post("/bots/v1/sessions", json=asked, headers=headers)).status_code == 201
+
+
+@contextmanager
+def serving(folder: Path, application: str) -> Iterator[str]:
+    """The address of `application`, served by uvicorn in a process of its own, which must end well when told to."""
+    command = [sys.executable, "-m", "uvicorn", application, "--port", "0", "--no-access-log"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        told: list[str] = []
+        try:
+            for line in process.stderr:
+                told.append(line)
+                if found := re.search(r"running on (http://\S+)", line):
+                    break
+            else:
+                pytest.fail("".join(told))
+            yield found[1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            told += process.stderr.readlines()
+        assert "Application shutdown complete" in "".join(told), "".join(told)
+
+
+def sign_in(browser: httpx.Client, card: str, password: str) -> None:
+    form = {"username": card, "password": password, "csrfmiddlewaretoken": token_of(browser, "/login/")}
+    assert browser.post("/login/", data=form).status_code == 302
+
+
+def token_of(browser: httpx.Client, page: str) -> str:
+    return re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', browser.get(page).text)[1]
+
+
+def streamed(
+    browser: httpx.Client, text: str, conversation: str = "", until: str = ""
+) -> list[tuple[str, dict[str, object], float]]:
+    """The events of the answer to `text`: name, data, and when it came; all, or up to the first one named `until`."""
+    form = {"text": text, "conversation": conversation, "csrfmiddlewaretoken": token_of(browser, "/")}
+    found = []
+    with browser.stream("POST", "/stream/", data=form) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        for line in response.iter_lines():
+            if line.startswith("event: "):
+                name, came = line.removeprefix("event: "), time.perf_counter()
+            elif line:
+                found.append((name, json.loads(line.removeprefix("data: ")), came))
+                if name == until:
+                    break
+    return found
+
+
+def test_a_django_site_streams_answers_to_readers_and_chats_with_visitors(copy):
+    folder = copy("django_site")
+    with serving(folder, "library.asgi:application") as address:
+        with httpx.Client(base_url=address) as reader, httpx.Client(base_url=address) as other:
+            sign_in(reader, "ada", "engine")
+            sign_in(other, "bob", "bridge")
+            events = streamed(reader, "How long may books be kept?")
+            assert [name for name, *_ in events] == ["started", "delta", "finished"]
+            assert events[-1][1] == {"text": "Books may be kept for four weeks. [1]", "sources": ["loans.md"]}
+            conversation = events[0][1]["conversation"]
+            assert streamed(reader, "And films?", conversation=conversation)[-1][0] == "finished"
+            assert streamed(other, "And films?", conversation=conversation)[-1][0] == "failed"
+            form = {"text": "When is the library open?", "csrfmiddlewaretoken": token_of(reader, "/")}
+            page = reader.post("/", data=form).text
+            assert "from 10:00 to 19:00 on weekdays" in page and "<li>visit.md</li>" in page
+        with httpx.Client(base_url=address) as visitor:
+            assert 'src="/bots/widget.js" data-bot="marlow/desk"' in visitor.get("/").text
+            assert visitor.post("/stream/", data={"text": "Hello"}).status_code == 403
+            origin = {"Origin": "http://127.0.0.1:8000"}
+            session = visitor.post("/bots/v1/sessions", json={"bot": "marlow/desk"}, headers=origin).json()
+            bearer = {"Authorization": f"Bearer {session['token']}"}
+            told = visitor.post("/bots/v1/turns", json={"text": "What does a lost card cost?"}, headers=bearer).json()
+            assert told["text"] == "A lost card costs 5 EUR. [1]" and told["citations"][0]["source"] == "loans.md"
+
+
+SLOW = """
+from sartor import Plugin, hookimpl
+from sartor.testing import ScriptedModel
+
+class Slow(Plugin):
+    "A model that takes its time."
+
+    @hookimpl
+    def sartor_model(self):
+        return ScriptedModel(script=["Books may be kept for four weeks, and films for one."] * 2, delay=0.1)
+"""
+
+
+async def test_a_django_view_streams_piece_by_piece_and_stops_with_its_reader(copy):
+    folder = copy("django_site")
+    (folder / "bots/plugins").mkdir()
+    (folder / "bots/plugins/slow.py").write_text(SLOW)
+    (folder / "bots/sartor.yaml").write_text("model: slow\nmodels: {slow: {plugin: slow}}\n")
+    (folder / "bots/tenants/marlow/desk/bot.yaml").write_text("title: Marlow Library\n")
+    with serving(folder, "library.asgi:application") as address, httpx.Client(base_url=address) as reader:
+        sign_in(reader, "ada", "engine")
+        events = streamed(reader, "How long may books be kept?")
+        pieces = [(data["text"], came) for name, data, came in events if name == "delta"]
+        assert len(pieces) > 5 and "".join(text for text, _ in pieces) == events[-1][1]["text"]
+        assert pieces[-1][1] - pieces[0][1] > 0.3
+        left = streamed(reader, "How long may books be kept?", until="delta")
+        async with sartor.open(folder / "bots") as bots:
+            for _ in range(100):
+                if turns := await bots.store.tenant("marlow").turns(left[0][1]["conversation"], 1):
+                    break
+                await asyncio.sleep(0.05)
+        assert turns[0].reply.outcome == "cancelled" and len(turns[0].reply.text) < len(events[-1][1]["text"])
