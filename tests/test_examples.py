@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import importlib
 import json
 import re
@@ -219,3 +220,36 @@ async def test_a_django_view_streams_piece_by_piece_and_stops_with_its_reader(co
                     break
                 await asyncio.sleep(0.05)
         assert turns[0].reply.outcome == "cancelled" and len(turns[0].reply.text) < len(events[-1][1]["text"])
+
+
+@pytest.fixture
+def answer(copy, monkeypatch, capsys):
+    """`answer("--price", "1", "2")` runs the script: its exit code, what it said, and the rows that it wrote."""
+    folder = copy("plain_script", "answer")
+    script = importlib.import_module("answer")
+
+    def run(*arguments: str) -> tuple[int, str, list[dict[str, str]]]:
+        monkeypatch.setattr(sys, "argv", ["answer.py", "questions.csv", "answers.csv", *arguments])
+        code, told = script.main(), capsys.readouterr()
+        with (folder / "answers.csv").open(encoding="utf-8", newline="") as file:
+            return code, told.out + told.err, list(csv.DictReader(file))
+
+    return run
+
+
+def test_a_script_answers_a_questionnaire_and_goes_on_where_it_stopped(answer):
+    Path("questions.csv").write_text("id,question\n1,How long does the crossing take?\n2,\n")
+    code, told, rows = answer("--price", "0.15", "0.60")
+    assert code == 1 and "2: the message is empty" in told and [row["id"] for row in rows] == ["1"]
+    first = rows[0]
+    assert first["answer"] == "The crossing takes 40 minutes. [1]" and first["sources"] == "crossing.md"
+    spent = int(first["prompt_tokens"]) * 0.15 + int(first["generated_tokens"]) * 0.60
+    assert first["outcome"] == "answered" and float(first["cost"]) == pytest.approx(spent / 1e6, abs=1e-6)
+    with Path("answers.csv").open("a", encoding="utf-8") as file:
+        file.write('2,"How much does an adult')  # as if it had been stopped while it wrote
+    shutil.copy(EXAMPLES / "plain_script/questions.csv", ".")
+    code, told, rows = answer()
+    assert code == 0 and "1:" not in told and rows[0] == first
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert rows[1]["answer"] == "An adult ticket costs 9.50 EUR. [1]"
+    assert rows[4]["outcome"] == "unknown" and rows[4]["sources"] == ""
