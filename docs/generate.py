@@ -70,8 +70,10 @@ PLACES: Mapping[str, str] = {
     "sartor_retrievers": "`plugins` in `bot.yaml`",
     "sartor_tools": "`plugins` in `bot.yaml`",
     "sartor_policies": "`plugins` in `bot.yaml`",
+    "sartor_channels": "`plugins` in `bot.yaml`",
 }
-MODULES = ("sartor.values", "sartor.policy", "sartor.tools", "sartor.retrieval", "sartor.knowledge", "sartor.modelfile",
+MODULES = ("sartor.values", "sartor.policy", "sartor.tools", "sartor.retrieval", "sartor.channels", "sartor.intake",
+           "sartor.knowledge", "sartor.modelfile",
            "sartor.sync", "sartor.secrets", "sartor.testing")  # fmt: skip
 
 

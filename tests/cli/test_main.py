@@ -14,6 +14,7 @@ COMMANDS = [
     "ask",
     "serve",
     "key",
+    "mcp",
     "show",
     "model",
     "templates",

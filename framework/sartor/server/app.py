@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures
+from sartor.server import channels, failures, mcp
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openapi import describe
@@ -25,7 +25,13 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    conversations.router,
+    turns.router,
+    channels.router,
+    mcp.router,
+)
 
 
 def build(opened: Opener, *, docs: bool = True) -> FastAPI:
