@@ -22,7 +22,7 @@ MODULES = {name: path for name, path in FILES.items() if ".migrations" not in na
 HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2",
          "huggingface_hub", "mcp", "mcp_types")  # fmt: skip
 ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted", "sartor.mcpserver",
-            "sartor.mcptools")  # fmt: skip
+            "sartor.mcptools", "sartor.rehearsal.tape")  # fmt: skip
 """The modules whose job is the types of LangChain or of MCP's SDK; nobody imports them at module level but each
 other."""
 

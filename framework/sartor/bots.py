@@ -108,6 +108,11 @@ class Bots(Mapping[str, Bot]):
             self._models[name] = cast("BaseChatModel", made)
         return self._models[name]
 
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The models that were asked for so far, by their names in `sartor.yaml`."""
+        return dict(self._models)
+
     def knowledge(self, bot_id: str) -> Knowledge:
         """The documents of a bot: to ingest, to search, to rebuild."""
         if bot_id not in self._knowledge:

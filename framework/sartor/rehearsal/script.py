@@ -80,6 +80,8 @@ class Expect(Spec):
     """The turn took no longer. Not judged when a recording is played."""
     tokens: int | None = Field(default=None, gt=0)
     """Prompt and reply, over all calls of the model, had no more."""
+    cost: float | None = Field(default=None, gt=0)
+    """The turn cost no more, by `prices` in `sartor.yaml`."""
 
     @field_validator("matches")
     @classmethod
