@@ -96,6 +96,7 @@ async def test_a_shop_s_bot_tells_customers_of_their_own_orders_and_of_no_other(
 
 async def test_a_shop_s_visitor_gets_answers_with_a_source_and_no_orders(shop):
     async with shop.browser() as visitor:
+        assert "sartor-chat" in (await visitor.get("/bots/widget.js")).text
         told = await shop.ask(visitor, "How long do roasted beans keep?")
         assert told["text"].startswith("Roasted beans keep for six weeks in the closed bag.")
         assert [citation["source"] for citation in told["citations"]] == ["coffee.md"]
@@ -180,6 +181,7 @@ def test_a_django_site_streams_answers_to_readers_and_chats_with_visitors(copy):
             assert "from 10:00 to 19:00 on weekdays" in page and "<li>visit.md</li>" in page
         with httpx.Client(base_url=address) as visitor:
             assert 'src="/bots/widget.js" data-bot="marlow/desk"' in visitor.get("/").text
+            assert "sartor-chat" in visitor.get("/bots/widget.js").text
             assert visitor.post("/stream/", data={"text": "Hello"}).status_code == 403
             origin = {"Origin": "http://127.0.0.1:8000"}
             session = visitor.post("/bots/v1/sessions", json={"bot": "marlow/desk"}, headers=origin).json()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from hazel import database
 from pydantic import Field
-from sartor import Plugin, Turn, hookimpl, tool
+from sartor import Plugin, Tool, Turn, hookimpl, tool
 
 Number = Annotated[str, Field(pattern=r"(?i)^HC-\d{1,9}$", description="The order's number.")]
 
@@ -22,5 +22,5 @@ class Orders(Plugin):
     """Tells customers of their own orders, and of nobody else's: `turn.user` is whom the shop signed."""
 
     @hookimpl
-    def sartor_tools(self):
+    def sartor_tools(self) -> list[Tool]:
         return [orders]
