@@ -64,6 +64,6 @@ def service_of(connection: HTTPConnection) -> Service:
     service = getattr(connection.app.state, "sartor", None)
     if service is None:
         raise RuntimeError(
-            "the application was not started: run its lifespan, or mount it as docs/how-to/embed.md tells"
+            "the application was not started: run its lifespan, or mount it as docs/how-to/mount.md tells"
         )
     return cast("Service", service)

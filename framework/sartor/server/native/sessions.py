@@ -67,7 +67,8 @@ async def begin(request: Request, asked: SessionRequest) -> SessionObject:
     bot_id = _known(service, asked.bot)
     spec = service.bots[bot_id].spec
     if not may_hold(request, request.headers.get("origin", ""), spec.web):
-        raise Failure(403, "this page may not hold the bot", code="origin_not_allowed")
+        told = "this page may not hold the bot: `web.origins` in bot.yaml does not name its origin"
+        raise Failure(403, told, code="origin_not_allowed")
     person = await _person(service, bot_id, asked, spec)
     if person.audience and person.audience not in spec.audiences:
         raise Failure(401, "the token names an audience that the bot does not have", code="invalid_user_token")
