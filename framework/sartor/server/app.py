@@ -16,6 +16,7 @@ from sartor.bots import Bots
 from sartor.server import failures
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
+from sartor.server.openai import chat, embeddings, models
 from sartor.server.openapi import describe
 from sartor.server.service import Service
 
@@ -24,7 +25,14 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    conversations.router,
+    turns.router,
+    chat.router,
+    models.router,
+    embeddings.router,
+)
 
 
 def build(opened: Opener) -> FastAPI:
