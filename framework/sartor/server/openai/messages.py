@@ -76,7 +76,8 @@ def _steps(
             raise _bad("the last message must be the user's, or the result of a tool", place)
         results: dict[str, str] = {}
         while left and messages[left[0]].role == "tool":
-            results[messages[left[0]].tool_call_id or ""] = texts[left.pop(0)]
+            answered = left.pop(0)
+            results[messages[answered].tool_call_id or ""] = texts[answered]
         calls = {call.id: call for call in message.tool_calls}
         if calls.keys() != results.keys():
             what = "each of the tool calls must be answered by one message of the role `tool` with its tool_call_id"
