@@ -28,7 +28,9 @@ async def test_a_bot_answers(speak):
         answer = await client.chat.completions.create(model="support", messages=[user("Hi")], user="u-17")
         assert answer.choices[0].message.content == "Hello, you."
         assert answer.choices[0].finish_reason == "stop" and answer.choices[0].message.tool_calls is None
-        assert answer.model == "acme/support" and answer.object == "chat.completion" and answer.id.startswith("chatcmpl-")
+        assert (
+            answer.model == "acme/support" and answer.object == "chat.completion" and answer.id.startswith("chatcmpl-")
+        )
         assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
         assert answer.usage.prompt_tokens_details.cached_tokens == 0
         extras = answer.sartor
@@ -59,7 +61,9 @@ async def test_the_bytes_of_a_stream_are_those_of_openai(serve):
         answer = await served.client.post("/v1/chat/completions", json=body, headers=await served.key())
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.text.split("\n\n")
-        assert lines[-1] == "" and lines[-2] == "data: [DONE]" and all(line.startswith("data: {") for line in lines[:-2])
+        assert (
+            lines[-1] == "" and lines[-2] == "data: [DONE]" and all(line.startswith("data: {") for line in lines[:-2])
+        )
         chunk = json.loads(lines[1].removeprefix("data: "))
         told = {"index": 0, "delta": {"content": "Hello."}, "logprobs": None, "finish_reason": None}
         assert chunk["object"] == "chat.completion.chunk" and chunk["choices"] == [told] and "usage" not in chunk
@@ -281,9 +285,7 @@ class Opening(pydantic.BaseModel):
 
 async def test_a_format_is_parsed(speak):
     async with speak(script=['{"days": [1, 7], "note": "closed [9]"}']) as (client, served):
-        answer = await client.chat.completions.parse(
-            model="support", messages=[user("When?")], response_format=Opening
-        )
+        answer = await client.chat.completions.parse(model="support", messages=[user("When?")], response_format=Opening)
         assert answer.choices[0].message.parsed == Opening(days=[1, 7], note="closed [9]")
         form = served.bots.model().options[0]["response_format"]
         assert form["type"] == "json_schema" and form["json_schema"]["schema"]["properties"]["days"]

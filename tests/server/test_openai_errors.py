@@ -308,7 +308,9 @@ async def test_no_body_is_a_server_error(serve):
         key = await served.key()
         bodies: list[object] = []
 
-        @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        )
         @given(BODIES | nearly_good() | nearly_good())
         def collect(body: object) -> None:
             bodies.append(body)
