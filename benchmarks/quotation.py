@@ -68,7 +68,8 @@ async def by_model(model: LlamaChatModel, case: Case, prior: float, doubt: float
     found = quotable(case.ask, case.passages, own, candidates=24, at_most=1, prior=prior, doubt=doubt)
     turn = Turn("t", "c", "t", "b", "u", case.ask)
     prompt = compose(case.persona, turn, [], case.passages)
-    pieces = [s.text async for s in say(model, prompt, choices=found.choices, max_tokens=200, tenant="t")]
+    asked = {"max_tokens": 200}
+    pieces = [s.text async for s in say(model, prompt, choices=found.choices, asked=asked, tenant="t")]
     return "".join(pieces)
 
 

@@ -29,8 +29,8 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
     """The application that serves `project`: a folder, which its lifespan opens and closes, or bots that the host
     opened and goes on to own.
 
-    Raises `UsageError` when the extra ``serve`` is not installed. A host that mounts it enters `running` in its own
-    lifespan, since an application that is mounted gets no lifespan events.
+    Raises `SpecError` for a faulty `sartor.yaml`, and `UsageError` when the extra ``serve`` is not installed. A host
+    that mounts it enters `running` in its own lifespan, since an application that is mounted gets no lifespan events.
     """
     try:
         from sartor.server.app import build
@@ -39,6 +39,7 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
             f"serving needs the package {error.name!r}, which is not installed", remedy="pip install 'sartor[serve]'"
         ) from error
     from sartor.bots import Bots, open_project
+    from sartor.project import Project
 
     if isinstance(project, Bots):
         bots = project
@@ -47,8 +48,8 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
         async def opened() -> AsyncIterator[Bots]:
             yield bots
 
-        return build(opened)
-    return build(lambda: open_project(project))
+        return build(opened, docs=bots.project.spec.service.docs)
+    return build(lambda: open_project(project), docs=Project(Path(project)).spec.service.docs)
 
 
 @asynccontextmanager

@@ -213,4 +213,11 @@ async def test_the_description_of_the_api_is_there(serve):
     async with serve() as served:
         told = (await served.client.get("/openapi.json")).json()
         assert "/v1/turns" in told["paths"] and "422" not in json.dumps(told["paths"])
-        assert (await served.client.get("/docs")).status_code == 200
+        page = await served.client.get("/docs")
+        assert page.status_code == 200 and "https://" not in page.text.replace("https://fastapi", "")
+
+
+async def test_the_description_can_be_left_out(serve):
+    async with serve(sartor_yaml="service: {docs: false}\n") as served:
+        for place in ("/openapi.json", "/docs", "/redoc"):
+            assert (await served.client.get(place)).status_code == 404

@@ -186,9 +186,9 @@ async def test_the_choice_of_tools_reaches_the_model(speak, monkeypatch, choice,
         assert choices == ([forced] if bound else [])
 
 
-async def test_without_parallel_tool_calls_there_is_one(speak, make_project):
+async def test_without_parallel_tool_calls_there_is_one(speak):
     files = {"plugins/twice.py": TWICE}
-    yaml = "model: twice\nmodels: {twice: {plugin: twice}}\nembeddings: null\nindex: {plugin: memory-index}\n# choices: false"
+    yaml = "model: twice\nmodels: {twice: {plugin: twice}}\nembeddings: null\nindex: {plugin: memory-index}\n"
     for parallel, count in ((None, 2), (False, 1)):
         async with speak(files={**files, "sartor.yaml": yaml}) as (client, _):
             more = {} if parallel is None else {"parallel_tool_calls": parallel}
@@ -318,7 +318,7 @@ class Cut(Plugin):
 
 
 async def test_a_reply_at_its_limit_says_so(speak):
-    yaml = "model: cut\nmodels: {cut: {plugin: cut}}\nembeddings: null\nindex: {plugin: memory-index}\n# choices: false"
+    yaml = "model: cut\nmodels: {cut: {plugin: cut}}\nembeddings: null\nindex: {plugin: memory-index}\n"
     async with speak(files={"plugins/cut.py": CUT, "sartor.yaml": yaml}) as (client, _):
         answer = await client.chat.completions.create(model="support", messages=[user("Hi")])
         assert answer.choices[0].finish_reason == "length"

@@ -7,13 +7,14 @@ import errno
 import socket
 import sqlite3
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy.exc
 from sartor.errors import NamingError, StoreError
-from sartor.store import Store, TenantStore
+from sartor.store import KeyRow, Store, TenantStore
 from sartor.store import sqlite as sqlite_module
 from sartor.store.faults import translated
 
@@ -138,6 +139,15 @@ async def test_every_method_translates(
         "commit": lambda: acme.commit(make_reply()),
         "reply": lambda: acme.reply("t1"),
         "conversations": lambda: acme.conversations("support", "ann", 5),
+        "conversation": lambda: acme.conversation("c1"),
+        "turns": lambda: acme.turns("c1", 5),
+        "add_key": lambda: acme.add_key(KeyRow("k1", "acme", "", "digest", frozenset(), datetime.now(UTC))),
+        "keys": lambda: acme.keys(),  # noqa: PLW0108
+        "revoke_key": lambda: acme.revoke_key("k1"),
+        "claim": lambda: acme.claim("ann", "request-1", "fingerprint", "t1"),
+        "forget_request": lambda: acme.forget_request("ann", "request-1", "t1"),
+        "put_feedback": lambda: acme.put_feedback("t1", 1, ""),
+        "feedback": lambda: acme.feedback("t1"),
         "usage": lambda: acme.usage(),  # noqa: PLW0108
         "documents": lambda: acme.documents("support"),
         "put_document": lambda: acme.put_document("support", "delivery.md", "aa", "T", make_chunks(2)),
@@ -148,6 +158,7 @@ async def test_every_method_translates(
     }
     assert set(calls) == {name for name in vars(TenantStore) if not name.startswith("_")}
     calls["tenants"] = lambda: store.tenants()  # noqa: PLW0108
+    calls["find_key"] = lambda: store.find_key("k1")
     await store.close()
     (tmp_path / "sartor.db").write_bytes(b"no database, but long enough to be read as one" * 100)
     store = Store(sqlite_module.SQLiteDatabase(tmp_path / "sartor.db"))

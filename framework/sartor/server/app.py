@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi_offline import FastAPIOffline
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import failures
+from sartor.server import channels, failures, mcp, operations
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openai import chat, embeddings, models
 from sartor.server.openapi import describe
+from sartor.server.requests import Requests
 from sartor.server.service import Service
 
 __all__ = ["Opener", "build"]
@@ -32,28 +31,32 @@ _ROUTERS: tuple[APIRouter, ...] = (
     chat.router,
     models.router,
     embeddings.router,
+    channels.router,
+    mcp.router,
+    operations.router,
 )
 
 
-def build(opened: Opener) -> FastAPI:
-    """The application over the project that `opened` gives when the lifespan begins."""
+def build(opened: Opener, *, docs: bool = True) -> FastAPI:
+    """The application over the project that `opened` gives when the lifespan begins. `docs`: with its description."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             service = Service(await stack.enter_async_context(opened()))
             app.state.sartor = service
+            service.readiness.begin()
             try:
                 yield
             finally:
                 await service.drain()
+                await service.close()
                 del app.state.sartor
 
-    app = FastAPI(title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES)
+    app = _described(lifespan) if docs else FastAPI(openapi_url=None, lifespan=lifespan)
     for router in _ROUTERS:
         app.include_router(router)
     failures.install(app)
-    describe(app)
     app.add_middleware(Door)
     app.add_middleware(
         CORSMiddleware,  # nothing here is authenticated by cookies, so any page may ask
@@ -62,26 +65,14 @@ def build(opened: Opener) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Sartor-User"],
         expose_headers=["Retry-After", "X-Request-Id"],
     )
-    app.add_middleware(_RequestIds)
+    app.add_middleware(Requests)
     return app
 
 
-class _RequestIds:
-    """ASGI middleware: an id for each request, told in ``X-Request-Id``, to find it again in the logs."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        id_ = f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = id_
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = id_
-                MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
-            await send(message)
-
-        return await self._app(scope, receive, sending)
+def _described(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """With ``/openapi.json``, and ``/docs``, whose scripts come from here, since the service may be on no internet."""
+    app = FastAPIOffline(
+        title="Sartor", version=sartor.__version__, lifespan=lifespan, responses=failures.RESPONSES, redoc_url=None
+    )
+    describe(app)
+    return app

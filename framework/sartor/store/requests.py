@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete
 
 from sartor.store.rows import RequestRow
 from sartor.store.schema import requests
-from sartor.store.tenants import insert_or_skip, know_tenant
+from sartor.store.tenants import insert_or_keep, know_tenant
 
 __all__ = ["claim", "forget_request"]
 
@@ -24,7 +24,6 @@ _KEY = (
     requests.c.user_id == bindparam("of_user"),
     requests.c.key == bindparam("of_key"),
 )
-_FIND = select(requests.c.fingerprint, requests.c.turn, requests.c.created).where(*_KEY)
 _FORGET = delete(requests).where(*_KEY, requests.c.turn == bindparam("of_turn"))
 _EXPIRE = delete(requests).where(requests.c.tenant == bindparam("of_tenant"), requests.c.created < bindparam("before"))
 
@@ -33,18 +32,16 @@ def claim(connection: Connection, key: Mapping[str, str], fingerprint: str, turn
     """Remember that `turn` is the one for this key, or tell which one already is."""
     connection.execute(_EXPIRE, {"of_tenant": key["of_tenant"], "before": now - _REMEMBERED})
     know_tenant(connection, key["of_tenant"], now)
-    connection.execute(
-        insert_or_skip(connection, requests),
-        {
-            "tenant": key["of_tenant"],
-            "user_id": key["of_user"],
-            "key": key["of_key"],
-            "fingerprint": fingerprint,
-            "turn": turn,
-            "created": now,
-        },
-    )
-    return RequestRow(*connection.execute(_FIND, key).one())
+    insert = insert_or_keep(connection, requests).returning(requests.c.fingerprint, requests.c.turn, requests.c.created)
+    row = {
+        "tenant": key["of_tenant"],
+        "user_id": key["of_user"],
+        "key": key["of_key"],
+        "fingerprint": fingerprint,
+        "turn": turn,
+        "created": now,
+    }
+    return RequestRow(*connection.execute(insert, row).one())
 
 
 def forget_request(connection: Connection, key: Mapping[str, str], turn: str) -> None:

@@ -82,6 +82,7 @@ class TenantStore:
     async def add_key(self, key: KeyRow) -> None:
         """Store an API key. Raises `NamingError` for one of another tenant."""
         self._own(key.tenant, f"Key {key.id!r}")
+        _check(key=key.id)
         await self._database.write(lambda connection: keys.add_key(connection, key))
 
     async def keys(self) -> list[KeyRow]:
@@ -90,6 +91,7 @@ class TenantStore:
 
     async def revoke_key(self, key: str) -> bool:
         """Make an API key hold no more; false where there is none, or it was revoked already."""
+        _check(key=key)
         now = datetime.now(UTC)
         return await self._database.write(lambda connection: keys.revoke_key(connection, self.tenant, key, now))
 
@@ -126,10 +128,12 @@ class TenantStore:
         _check(**({} if bot is None else {"bot": bot}))
         return await self._database.read(lambda connection: turns.sum_usage(connection, self.tenant, bot, since))
 
-    async def documents(self, bot: str) -> dict[str, DocumentRow]:
-        """The bot's documents by source, without their text."""
+    async def documents(self, bot: str, audience: str | None = None) -> dict[str, DocumentRow]:
+        """The bot's documents by source, without their text; with `audience`, those that it may see."""
         _check(bot=bot)
-        return await self._database.read(lambda connection: documents.documents_of(connection, self.tenant, bot))
+        return await self._database.read(
+            lambda connection: documents.documents_of(connection, self.tenant, bot, audience)
+        )
 
     async def put_document(self, bot: str, source: str, sha256: str, title: str, chunks: Sequence[Chunk]) -> list[str]:
         """Replace a document in one transaction; the ids of chunks that are no longer there.
@@ -166,6 +170,11 @@ class TenantStore:
         _check(bot=bot)
         asked = list(ids)
         return await self._database.read(lambda connection: documents.chunks_by_id(connection, self.tenant, bot, asked))
+
+    async def document_chunks(self, bot: str, source: str) -> list[Chunk]:
+        """The chunks of one document in their order; none where it is unknown."""
+        _check(bot=bot, source=source)
+        return await self._database.read(lambda connection: documents.chunks_of(connection, self.tenant, bot, source))
 
     async def all_chunks(self, bot: str) -> list[Chunk]:
         """Every chunk of the bot, by document and position."""

@@ -22,7 +22,7 @@ from sartor.store.schema import (
     verdicts,
 )
 
-__all__ = ["erase", "insert_or_skip", "insert_or_update", "know_tenant", "tenant_names"]
+__all__ = ["erase", "insert_or_keep", "insert_or_skip", "insert_or_update", "know_tenant", "tenant_names"]
 
 _NAMES = select(tenants.c.name).order_by(tenants.c.name)
 _LOCK = select(tenants.c.name).where(tenants.c.name == bindparam("of_tenant")).with_for_update()
@@ -42,6 +42,13 @@ def insert_or_update(connection: Connection, table: Table, columns: Collection[s
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key), set_={name: statement.excluded[name] for name in columns}
     )
+
+
+def insert_or_keep(connection: Connection, table: Table) -> Insert:
+    """An insert that leaves a row of the same primary key as it is, and holds it, so that it may be returned."""
+    statement = _insert(connection, table)
+    key = list(table.primary_key)
+    return statement.on_conflict_do_update(index_elements=key, set_={key[-1].name: key[-1]})
 
 
 def know_tenant(connection: Connection, tenant: str, now: datetime) -> None:

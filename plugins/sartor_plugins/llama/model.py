@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, PrivateAttr
 from sartor.errors import ModelError, UsageError
-from sartor.values import Choices
+from sartor.values import Choices, Workload
 
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
@@ -76,6 +76,10 @@ class LlamaChatModel(BaseChatModel):
             reply_grammar(None, response_format)
         except ModelError as error:
             raise UsageError(error.what, remedy=error.remedy) from error
+
+    def workload(self) -> Workload:
+        """How busy the engine is."""
+        return self._engine.workload()
 
     async def compare(
         self, messages: Sequence[BaseMessage], options: Sequence[str], *, cache_scope: str = ""
