@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import channels, failures, mcp, operations
+from sartor.server import channels, failures, mcp, operations, widget
 from sartor.server.limits import Door
 from sartor.server.native import conversations, sessions, turns
 from sartor.server.openai import chat, embeddings, models
@@ -31,6 +31,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     chat.router,
     models.router,
     embeddings.router,
+    widget.router,
     channels.router,
     mcp.router,
     operations.router,
