@@ -16,7 +16,7 @@ import sartor
 from sartor.bots import Bots
 from sartor.server import failures
 from sartor.server.limits import Door
-from sartor.server.native import conversations, sessions, turns
+from sartor.server.native import approvals, conversations, documents, feedback, passages, sessions, turns
 from sartor.server.openapi import describe
 from sartor.server.service import Service
 
@@ -25,7 +25,15 @@ __all__ = ["Opener", "build"]
 Opener = Callable[[], AbstractAsyncContextManager[Bots]]
 """Opens the project that an application serves."""
 
-_ROUTERS: tuple[APIRouter, ...] = (sessions.router, conversations.router, turns.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    conversations.router,
+    turns.router,
+    approvals.router,
+    feedback.router,
+    passages.router,
+    documents.router,
+)
 
 
 def build(opened: Opener, *, docs: bool = True) -> FastAPI:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
 from sartor.bots import Bots
+from sartor.server.ingesting import IngestJobs
 from sartor.server.keys import Keys
 from sartor.server.live import LiveTurns
 from sartor.server.secret import load_secret
@@ -30,13 +32,15 @@ class Service:
         self.keys = Keys(bots.store, secret)
         self.sessions = Sessions(secret, self.spec.session_hours)
         self.live = LiveTurns(bots, self.spec)
+        self.jobs = IngestJobs(bots)
         self.draining = False
         """Whether the service was told to stop: it takes nothing new."""
 
     async def drain(self) -> None:
-        """Take no more turns, and wait for those that run, for `service.drain_seconds` at most."""
+        """Take nothing new, and wait for what runs, for `service.drain_seconds` at most."""
         self.draining = True
-        await self.live.drain(self.spec.drain_seconds)
+        seconds = self.spec.drain_seconds
+        await asyncio.gather(self.live.drain(seconds), self.jobs.drain(seconds))
 
 
 def service_of(connection: HTTPConnection) -> Service:
