@@ -22,14 +22,16 @@ class EventLog(Generic[T]):
     async def listen(self, after: int = 0) -> AsyncGenerator[tuple[int, T]]:
         """What happened, numbered from 1, from behind number `after` on, and then what happens, to the end.
 
-        A number that was never given counts as that of the last note.
+        The end is told even to who asks from behind it.
         """
-        at = min(max(after, 0), len(self.notes))
+        at = max(after, 0)
         while True:
             while at < len(self.notes):
                 at += 1
                 yield at, self.notes[at - 1]
             if self.done.is_set():
+                if at > len(self.notes) > 0:
+                    yield len(self.notes), self.notes[-1]
                 return
             await self._news.wait()
 
