@@ -268,7 +268,7 @@ async def test_a_citation_opens_the_passage(serve):
 
 
 async def test_a_quotation_is_told_with_its_passage(serve):
-    files = {**PROJECT["files"], "tenants/acme/support/bot.yaml": FREE.replace("grounding: free\n", "")}
+    files = {**PROJECT["files"], "tenants/acme/support/bot.yaml": FREE.replace("grounding: free", "grounding: quote")}
     async with serve(files=files, script=["Parcels take two days."]) as served:
         key, session = await served.key("acme", "documents"), await served.session()
         await finished(served, key, await upload(served, key, ("delivery.md", DELIVERY)))
