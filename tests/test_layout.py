@@ -20,9 +20,11 @@ FILES = {
 MODULES = {name: path for name, path in FILES.items() if ".migrations" not in name}
 
 HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2",
-         "huggingface_hub")  # fmt: skip
-ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted")
-"""The modules whose job is LangChain's types; nobody imports them at module level but each other."""
+         "huggingface_hub", "mcp", "mcp_types")  # fmt: skip
+ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted", "sartor.mcpserver",
+            "sartor.mcptools", "sartor.rehearsal.tape")  # fmt: skip
+"""The modules whose job is the types of LangChain or of MCP's SDK; nobody imports them at module level but each
+other."""
 
 
 def imports(path: Path, *, nested: bool = False) -> Iterator[str]:

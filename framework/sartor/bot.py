@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
 from sartor.judge import Approver
 from sartor.parts import BotParts
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
 __all__ = ["Bot"]
+
+log = logging.getLogger(__name__)
 
 
 class Bot:
@@ -47,6 +51,10 @@ class Bot:
     @property
     def policies(self) -> Sequence[Policy]:
         return tuple(self._parts.policies)
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        return tuple(self._parts.channels)
 
     async def reply(
         self,
@@ -127,11 +135,17 @@ class Bot:
         return BotRunnable(self.reply, self.info.id)
 
     async def close(self) -> None:
-        """Stop the turns that run; each is committed with what had been released. No more are taken."""
+        """Stop the turns that run; each is committed with what had been released. No more are taken. Channels are
+        closed."""
         self._closed = True
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        for channel in self._parts.channels:
+            try:
+                await channel.close()
+            except Exception:
+                log.exception("channel %s of %s cannot be closed", channel.name, self.info.id)
 
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions

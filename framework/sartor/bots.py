@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot
+from sartor.channels import Channel
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
 from sartor.names import split_bot_id
@@ -107,6 +108,11 @@ class Bots(Mapping[str, Bot]):
             self._models[name] = cast("BaseChatModel", made)
         return self._models[name]
 
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The models that were asked for so far, by their names in `sartor.yaml`."""
+        return dict(self._models)
+
     def knowledge(self, bot_id: str) -> Knowledge:
         """The documents of a bot: to ingest, to search, to rebuild."""
         if bot_id not in self._knowledge:
@@ -153,7 +159,14 @@ class Bots(Mapping[str, Bot]):
                 if inspect.isawaitable(result):
                     await result
 
+    def parts(self, bot_id: str) -> BotParts:
+        """What a bot is made of, with plugin objects of its own, to make another of it. Raises like `[bot_id]`."""
+        return self._parts_of(self.project.bot(bot_id))
+
     def _build(self, effective: EffectiveBot) -> Bot:
+        return Bot(self._parts_of(effective))
+
+    def _parts_of(self, effective: EffectiveBot) -> BotParts:
         info, spec = effective.info, effective.spec
         plugins = PluginSet(
             self.catalog.make(name, settings, info.directory, effective.merged.place(("plugins", name)))
@@ -162,20 +175,19 @@ class Bots(Mapping[str, Bot]):
         retrievers: list[Retriever] = [self._knowledge_of(effective)] if spec.retrieval.passages else []
         retrievers += _retrievers(plugins, info)
         model_name = spec.model or self.project.spec.model
-        return Bot(
-            BotParts(
-                info=info,
-                spec=spec,
-                instructions=effective.instructions,
-                model=self.model(model_name),
-                model_name=model_name,
-                retrievers=retrievers,
-                tools=_tools(plugins, info),
-                policies=_policies(plugins, info),
-                store=self.store.tenant(info.tenant),
-                share=effective.plan.share,
-                observers=Observers(self.observers),
-            )
+        return BotParts(
+            info=info,
+            spec=spec,
+            instructions=effective.instructions,
+            model=self.model(model_name),
+            model_name=model_name,
+            retrievers=retrievers,
+            tools=_tools(plugins, info),
+            policies=_policies(plugins, info),
+            channels=_channels(plugins, info),
+            store=self.store.tenant(info.tenant),
+            share=effective.plan.share,
+            observers=Observers(self.observers),
         )
 
     def _knowledge_of(self, effective: EffectiveBot) -> Knowledge:
@@ -294,6 +306,18 @@ def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
             )
         retrievers.append(RetrieverAdapter(given, info.tenant, plugin.name))
     return retrievers
+
+
+def _channels(plugins: PluginSet, info: BotInfo) -> Sequence[Channel]:
+    channels: list[Channel] = []
+    for plugin, given in plugins.collect("sartor_channels", bot=info):
+        if not isinstance(given, Channel):
+            raise PluginError(f"plugin {plugin.name!r}: sartor_channels gave a {type(given).__name__}, not a Channel")
+        given.name = given.name or plugin.name
+        if any(given.name == other.name for other in channels):
+            raise PluginError(f"plugin {plugin.name!r}: there is a channel {given.name!r} already")
+        channels.append(given)
+    return channels
 
 
 def _remove_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@
         ├── StoreError          the state database: unreachable, locked, full, of a later version (exits with 2)
         ├── DiskError           a file or folder that cannot be written: full disk, no permission (exits with 2)
         ├── BusyError           a directory or a resource that another process holds (exits with 2)
+        ├── DeliveryError       a reply that a channel could not send
         └── OverloadedError     too many wait already: to be tried again after `retry_after` seconds
 
 A refusal by a policy is no error but an outcome of the turn: see `sartor.policy.Verdict`.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "BusyError",
+    "DeliveryError",
     "DiskError",
     "KnowledgeError",
     "ModelError",
@@ -110,6 +112,25 @@ class BusyError(RunError):
     """A directory or another resource that a different process holds."""
 
     exit_code = 2
+
+
+class DeliveryError(RunError):
+    """A reply that a channel could not send. Its text is logged, so it repeats nothing of the reply."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+        again: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.again = again
+        """Whether the same may succeed later."""
+        self.retry_after = retry_after
+        """Seconds for which the platform asks to wait, if it does."""
 
 
 class OverloadedError(RunError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.tools import BaseTool
 
+    from sartor.channels import Channel
     from sartor.modelfile import ModelFile
     from sartor.observing import Observer
     from sartor.policy import Policy
@@ -45,7 +46,7 @@ def sartor_model() -> BaseChatModel:  # type: ignore[empty-body]
     Any LangChain chat model will do. One whose attribute `supports_choices` is true is given
     `sartor.values.Choices` as the keyword argument `choices` for quotation. Constructors must be light: load
     weights on the first call, or in `start()` if the object has one; `close()` is called at the end if it has
-    one.
+    one. `workload()`, if it has one, tells at any time how busy it is (`sartor.values.Workload`).
     """
 
 
@@ -99,3 +100,13 @@ def sartor_tools(bot: BotInfo) -> Sequence[Tool | BaseTool]:  # type: ignore[emp
 @hookspec
 def sartor_policies(bot: BotInfo) -> Sequence[Policy]:  # type: ignore[empty-body]
     """Policies that judge every turn of this bot, asked in the order in which the bot names their plugins."""
+
+
+@hookspec
+def sartor_channels(bot: BotInfo) -> Sequence[Channel]:  # type: ignore[empty-body]
+    """Ways in and out of this bot beside the API: `sartor serve` takes their messages at
+    ``/channels/NAME/TENANT/BOT``, where `NAME` is the plugin's, unless a channel has a name of its own.
+
+    A channel is the only one to check who sent a request, by its signature. Constructors must be light: `start()`
+    is called before the first request, `close()` with the bot.
+    """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sartor.channels import Channel
 from sartor.grounding import Readings
 from sartor.observing import Observers
 from sartor.policy import Policy
@@ -39,6 +40,7 @@ class BotParts:
     tools: Mapping[str, Tool]
     policies: Sequence[Policy]
     store: TenantStore
+    channels: Sequence[Channel] = ()
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
     observers: Observers = field(default_factory=Observers)

@@ -57,9 +57,13 @@ class EffectiveBot:
 class Project:
     """The files of a project. Bots are read anew at each call, so a change on disk counts at once."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises `SpecError` when there is no `sartor.yaml`, or it says what it may not."""
+    def __init__(self, directory: Path, *, scratch: Path | None = None) -> None:
+        """`scratch`: a folder for state and indexes in place of the project's own, to try things.
+
+        Raises `SpecError` when there is no `sartor.yaml`, or it says what it may not.
+        """
         self.directory = directory.resolve()
+        self._scratch = scratch
         path = self.directory / "sartor.yaml"
         if not path.is_file():
             raise SpecError(
@@ -156,11 +160,14 @@ class Project:
 
     def data(self, tenant: str) -> Path:
         """The folder of a tenant's search indexes."""
-        return self.directory / self.spec.data / check_name("tenant", tenant)
+        root = self.directory / self.spec.data if self._scratch is None else self._scratch / "tenants"
+        return root / check_name("tenant", tenant)
 
     @property
     def state_url(self) -> str:
         """The URL of the state database, relative SQLite paths made absolute."""
+        if self._scratch is not None:
+            return f"sqlite:///{self._scratch.absolute()}/sartor.db"
         url = self.spec.state
         if url.startswith("env:"):
             name = url.removeprefix("env:")

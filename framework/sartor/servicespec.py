@@ -60,7 +60,7 @@ class UsersSpec(Spec):
     """How the host application signs who its users are: a JSON Web Token (RFC 7519)."""
 
     secret: str = ""
-    """The secret of HS256, by reference: ``env:NAME`` or ``file:PATH``."""
+    """The secret of HS256, of 32 bytes or more, by reference: ``env:NAME`` or ``file:PATH``."""
     jwks: str = ""
     """The address of the public keys (RFC 7517), for the algorithms with a key pair."""
     algorithms: list[Literal["HS256", "RS256", "ES256", "EdDSA"]] = []

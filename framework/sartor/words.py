@@ -30,6 +30,7 @@ def overlap(question: str, texts: Sequence[str], stems: Callable[[str], frozense
 
 
 _WORD = re.compile(r"\w+")
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _COMMON_WORDS = """
 a an and are as at be by can could do does for from get have how i if in is it me my of on or our shall should tell
@@ -41,8 +42,10 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def stems_of(text: str) -> frozenset[str]:
-    """The stems of the informative words of `text`."""
+    """The stems of the informative words of `text`. Those of an address (hello@shop.example) inform about nothing."""
     plain = _FOREIGN.sub(_without_accents, text.casefold())
+    if "@" in plain:
+        plain = _ADDRESS.sub(" ", plain)
     return frozenset(_stem(word) for word in _WORD.findall(plain) if word not in _COMMON)
 
 

@@ -45,6 +45,31 @@ async def test_a_document_is_removed(store: Store, make_chunks: MakeChunks) -> N
     assert await acme.all_chunks("support") == other
 
 
+async def test_an_audience_is_listed_its_own_documents(store: Store, make_chunks: MakeChunks) -> None:
+    acme = store.tenant("acme")
+    made = [replace(chunk, audience="business") for chunk in make_chunks(2, "terms.md")]
+    await acme.put_document("support", "terms.md", "aa", "Terms", made)
+    await acme.put_document("support", "open.md", "bb", "Open", make_chunks(1, "open.md"))
+    assert [list(await acme.documents("support", audience)) for audience in (None, "", "private", "business")] == [
+        ["open.md", "terms.md"],
+        ["open.md"],
+        ["open.md"],
+        ["open.md", "terms.md"],
+    ]
+    assert await store.tenant("globex").documents("support", "business") == {}
+
+
+async def test_the_chunks_of_one_document_are_read_in_order(store: Store, make_chunks: MakeChunks) -> None:
+    acme = store.tenant("acme")
+    made = make_chunks(3)
+    await acme.put_document("support", "delivery.md", "aa", "Delivery", made[::-1])
+    await acme.put_document("support", "other.md", "bb", "Other", make_chunks(1, "other.md"))
+    assert await acme.document_chunks("support", "delivery.md") == made
+    assert await acme.document_chunks("support", "nothing.md") == []
+    assert await acme.document_chunks("sales", "delivery.md") == []
+    assert await store.tenant("globex").document_chunks("support", "delivery.md") == []
+
+
 async def test_chunks_are_found_by_id(store: Store, make_chunks: MakeChunks) -> None:
     acme = store.tenant("acme")
     made = [replace(chunk, audience="business") for chunk in make_chunks(1200)]
@@ -88,6 +113,7 @@ async def test_erasing_takes_one_tenant_whole(
         await tenant.commit(make_reply(tenant=tenant.tenant, id="t1"))
         await tenant.put_document("support", "delivery.md", "aa", "T", make_chunks(3, tenant=tenant.tenant))
         await tenant.put_feedback("t1", 1, "Good.")
+        await tenant.put_response("t1", "", {"store": True})
         await tenant.claim("ann", "request-1", "fingerprint", "t1")
         await tenant.add_key(
             KeyRow(f"key-{tenant.tenant}", tenant.tenant, "", "digest", frozenset(), datetime.now(UTC))
@@ -96,6 +122,7 @@ async def test_erasing_takes_one_tenant_whole(
     assert gone == {
         "api_keys": 1,
         "requests": 1,
+        "responses": 1,
         "feedback": 1,
         "verdicts": 0,
         "tool_uses": 0,

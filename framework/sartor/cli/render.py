@@ -19,6 +19,7 @@ _MARKS = {
     Outcome.UNKNOWN: ("not in the documents", "yellow"),
     Outcome.BLOCKED: ("blocked by policy", "red"),
     Outcome.FAILED: ("failed", "red"),
+    Outcome.CALLS: ("wants a tool of the caller's", "yellow"),
     Outcome.CANCELLED: ("cancelled", "yellow"),
 }
 

@@ -21,6 +21,7 @@ __all__ = ["SCOPES", "Keys"]
 SCOPES = {
     "chat": "speak to the tenant's bots, in the name of any of its users",
     "documents": "add, list and remove documents",
+    "search": "search and read the documents of the tenant's bots, over MCP",
     "read": "read all conversations of the tenant",
     "approve": "decide on tool calls that wait for a person",
 }

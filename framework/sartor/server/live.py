@@ -15,7 +15,7 @@ from sartor.errors import SartorError
 from sartor.server.eventlog import EventLog
 from sartor.server.failures import Failure, failure_of
 from sartor.servicespec import ServiceSpec
-from sartor.values import Event, Finished, JSONValue, Reply, ToolCall, ToolStarted, TurnOptions
+from sartor.values import Delta, Event, Finished, JSONValue, Reply, ToolCall, ToolStarted, TurnOptions
 
 __all__ = ["Approval", "Decided", "LiveTurn", "LiveTurns", "Note", "Question"]
 
@@ -160,8 +160,10 @@ class LiveTurn(EventLog[Note]):
 class LiveTurns:
     """The turns that run in this process, at most so many at once."""
 
-    def __init__(self, bots: Bots, spec: ServiceSpec) -> None:
+    def __init__(self, bots: Bots, spec: ServiceSpec, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for each turn that there is no room for."""
         self._bots = bots
+        self._refused = refused
         self._spec = spec
         self._turns: dict[tuple[str, str], LiveTurn] = {}
         self._running: Counter[str] = Counter()
@@ -188,6 +190,7 @@ class LiveTurns:
         if self.draining:
             raise Failure(503, "the service is about to stop", code="unavailable", headers={"Retry-After": "5"})
         if self.running >= self._spec.turns or self._running[tenant] >= self._spec.tenant_turns:
+            self._refused()
             message = "too many turns run already; try again later"
             raise Failure(429, message, code="overloaded", headers={"Retry-After": "1"})
         self._running[tenant] += 1
@@ -263,6 +266,9 @@ class LiveTurns:
         except SartorError as error:
             return failure_of(error)
         if stored is not None:
+            told = "".join(note.text for note in turn.notes if isinstance(note, Delta))
+            if stored.reply.text != told and stored.reply.text.startswith(told):  # released as it was cancelled
+                turn.note(Delta(stored.reply.text[len(told) :]))
             return Finished(stored.reply)
         await self._forget(turn)
         return Failure(503, "the turn was cancelled before anything came of it", code="cancelled")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import KnowledgeError
@@ -15,7 +15,7 @@ from sartor.store.schema import chunks, documents
 from sartor.store.tenants import insert_or_update, know_tenant
 from sartor.values import Chunk
 
-__all__ = ["all_chunks", "chunks_by_id", "documents_of", "put_document", "remove_document"]
+__all__ = ["all_chunks", "chunks_by_id", "chunks_of", "documents_of", "put_document", "remove_document"]
 
 _CHUNK = (
     chunks.c.id,
@@ -40,6 +40,14 @@ _DOCUMENTS = (
     .where(*_THE_DOCUMENT[:2])
     .order_by(documents.c.source)
 )
+_DOCUMENTS_FOR = _DOCUMENTS.where(
+    exists().where(
+        chunks.c.tenant == documents.c.tenant,
+        chunks.c.bot == documents.c.bot,
+        chunks.c.document == documents.c.source,
+        chunks.c.audience.in_(("", bindparam("of_audience"))),
+    )
+)
 _CHUNKS = select(*_CHUNK).where(*_OF_BOT).order_by(chunks.c.document, chunks.c.position)
 _CHUNKS_BY_ID = select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(bindparam("ids", expanding=True)))
 _FEW = tuple(f"id_{number}" for number in range(8))
@@ -47,6 +55,7 @@ _FEW = tuple(f"id_{number}" for number in range(8))
 _FEW_CHUNKS = Prepared[tuple[str, str, str, str, str, str, int, str]](
     select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(map(bindparam, _FEW)))
 )
+_CHUNKS_OF = select(*_CHUNK).where(*_OF_DOCUMENT).order_by(chunks.c.position)
 _IDS = select(chunks.c.id).where(*_OF_DOCUMENT).order_by(chunks.c.position)
 _DELETE_CHUNKS = delete(chunks).where(*_OF_DOCUMENT)
 _DELETE_DOCUMENT = delete(documents).where(*_THE_DOCUMENT)
@@ -55,8 +64,12 @@ _BATCH = 500
 """Ids that are asked for at once: databases limit the parameters of a statement."""
 
 
-def documents_of(connection: Connection, tenant: str, bot: str) -> dict[str, DocumentRow]:
-    rows = connection.execute(_DOCUMENTS, {"of_tenant": tenant, "of_bot": bot})
+def documents_of(connection: Connection, tenant: str, bot: str, audience: str | None = None) -> dict[str, DocumentRow]:
+    of_bot = {"of_tenant": tenant, "of_bot": bot}
+    if audience is None:
+        rows = connection.execute(_DOCUMENTS, of_bot)
+    else:
+        rows = connection.execute(_DOCUMENTS_FOR, {**of_bot, "of_audience": audience})
     return {row.source: DocumentRow(*row) for row in rows}
 
 
@@ -120,6 +133,11 @@ def chunks_by_id(connection: Connection, tenant: str, bot: str, ids: Sequence[st
 
 def all_chunks(connection: Connection, tenant: str, bot: str) -> list[Chunk]:
     return [Chunk(*row) for row in connection.execute(_CHUNKS, {"of_tenant": tenant, "of_bot": bot})]
+
+
+def chunks_of(connection: Connection, tenant: str, bot: str, source: str) -> list[Chunk]:
+    key = {"of_tenant": tenant, "of_bot": bot, "of_document": source}
+    return [Chunk(*row) for row in connection.execute(_CHUNKS_OF, key)]
 
 
 def _chunk_row(chunk: Chunk, document: str) -> Mapping[str, str | int]:

@@ -1,0 +1,173 @@
+"""What a conversation test may say: the YAML files in a bot's, or its template's, folder `tests`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from sartor.errors import SpecError
+from sartor.layers import Layer, fill_values, merge
+from sartor.project import EffectiveBot
+from sartor.spec import check
+from sartor.specbase import Settings, Spec
+from sartor.values import Origin, Outcome
+from sartor.yamlfile import YamlFile, read_yaml
+
+__all__ = [
+    "Conversation",
+    "Expect",
+    "Meaning",
+    "Said",
+    "Script",
+    "ScriptFile",
+    "ToolExpect",
+    "VerdictExpect",
+    "find_scripts",
+]
+
+
+def _written(value: object) -> object:
+    """Numbers as the text that they are written as: ``text: 39``."""
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Texts = Annotated[list[str] | str, BeforeValidator(_written)]
+"""One text, or several."""
+
+
+class ToolExpect(Spec):
+    """A tool that must have been used."""
+
+    name: str
+    arguments: Settings = {}
+    """Those that must have had these values; others may have had any."""
+    error: bool | None = None
+
+
+class VerdictExpect(Spec):
+    """What a policy must have said."""
+
+    policy: str
+    kind: str = ""
+    stage: str = ""
+
+
+class Meaning(Spec):
+    """A text that the reply must mean about the same as, by the project's `embeddings`."""
+
+    like: str
+    at_least: float = Field(default=0.5, ge=-1, le=1)
+    """The cosine between the two."""
+
+
+class Expect(Spec):
+    """What is expected of one reply. Everything that is said must hold."""
+
+    outcome: Outcome | None = None
+    text: Texts = []
+    """The reply holds each of these, letter case and spacing aside."""
+    never: Texts = []
+    """The reply holds none of these."""
+    matches: Texts = []
+    """Regular expressions that are found in the reply."""
+    cites: Texts = []
+    """Documents that the reply cites: ``delivery.md``, or with the place in it, ``prices.pdf#page=3``."""
+    tools: list[ToolExpect] = []
+    """Tools that were used, in this order; others may have been used in between."""
+    no_tools: bool = False
+    """No tool was used."""
+    verdicts: list[VerdictExpect] = []
+    """What policies said."""
+    language: str = ""
+    """The language of the reply, such as ``fr``; needs the extra ``test``."""
+    meaning: Meaning | None = None
+    seconds: float | None = Field(default=None, gt=0)
+    """The turn took no longer. Not judged when a recording is played."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Prompt and reply, over all calls of the model, had no more."""
+    cost: float | None = Field(default=None, gt=0)
+    """The turn cost no more, by `prices` in `sartor.yaml`."""
+
+    @field_validator("matches")
+    @classmethod
+    def _patterns(cls, value: list[str] | str) -> list[str] | str:
+        for pattern in [value] if isinstance(value, str) else value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return value
+
+
+class Said(Spec):
+    """One message of the user, and what is expected of the reply."""
+
+    say: str = Field(min_length=1)
+    expect: Expect = Expect()
+
+
+class Conversation(Spec):
+    """A conversation of one user with the bot."""
+
+    name: str = Field(min_length=1)
+    user: str = "rehearsal"
+    audience: str = ""
+    language: str = ""
+    attributes: Settings = {}
+    """What the host application says of the user."""
+    approve: bool = False
+    """What a person answers when a tool call needs one."""
+    turns: list[Said] = Field(min_length=1)
+
+
+class ScriptFile(Spec):
+    """A file of conversation tests."""
+
+    conversations: list[Conversation] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file of conversation tests, with its place, and the bot's values filled in."""
+
+    path: Path
+    file: YamlFile
+    conversations: Sequence[Conversation]
+
+    def place(self, conversation: int, turn: int) -> str:
+        """``FILE:LINE`` of a turn."""
+        return self.file.place(("conversations", conversation, "turns", turn))
+
+
+def find_scripts(bot: EffectiveBot) -> Iterator[Script]:
+    """The tests of a bot: those of its template, then its own, each in the order of their names.
+
+    Raises `SpecError` for one that cannot be read, or says what it may not, or two conversations of one name.
+    """
+    folders = [bot.template.directory / "tests"] if bot.template else []
+    names: dict[str, str] = {}
+    for folder in [*folders, bot.info.directory / "tests"]:
+        for path in sorted(folder.glob("*.yaml")):
+            script = _read(path, bot)
+            for at, conversation in enumerate(script.conversations):
+                place = script.file.place(("conversations", at))
+                if conversation.name in names:
+                    raise SpecError(
+                        f"a conversation {conversation.name!r} is in {names[conversation.name]} already", where=place
+                    )
+                names[conversation.name] = place
+            yield script
+
+
+def _read(path: Path, bot: EffectiveBot) -> Script:
+    file = read_yaml(path)
+    merged = merge([Layer(file, Origin.TENANT, file.data)])
+    fill_values(merged, bot.info.values)
+    return Script(path, file, check(ScriptFile, merged, str(path)).conversations)

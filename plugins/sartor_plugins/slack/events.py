@@ -1,0 +1,105 @@
+"""Slack's events as messages to the bot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from sartor.channels import Message
+from sartor.values import JSONValue
+
+__all__ = ["message_of", "plain"]
+
+_SPOKEN = ("", "file_share", "thread_broadcast")
+"""Subtypes of messages that a person wrote; all others tell of edits, joins, topics, bots."""
+_ID = re.compile(r"[A-Z0-9]{2,30}")
+_TS = re.compile(r"\d{1,16}\.\d{1,9}")
+_MARK = re.compile(r"<([^<>]*)>")
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
+
+
+def message_of(
+    payload: Mapping[str, JSONValue], bot: str, respond_to: Collection[str], teams: Collection[str]
+) -> Message | None:
+    """The message in an event, if a person wrote it to `bot`, in a place where the bot answers, and in a team of
+    `teams`, if there are any."""
+    event = payload.get("event")
+    if not isinstance(event, dict) or not _spoken(event) or _text(event, "user") in _own(payload):
+        return None
+    team, installed = _team(payload, event), _text(payload, "team_id")
+    user, channel, ts = _text(event, "user"), _text(event, "channel"), _text(event, "ts")
+    thread = _text(event, "thread_ts")
+    fit = all(map(_ID.fullmatch, (team, user, channel))) and _TS.fullmatch(ts) and (not thread or _TS.fullmatch(thread))
+    if not fit or (teams and not {team, installed} <= set(teams)):
+        return None
+    kind = _kind(payload, event)
+    text = plain(_text(event, "text"), _own(payload))
+    if kind not in respond_to or not text:
+        return None
+    direct = kind == "direct-messages"
+    place = f"{channel}:{thread or ts}" if thread or not direct else channel
+    return Message(
+        text=text,
+        user=f"slack:{team}:{user}",
+        # The message itself, not `event_id`: one that mentions the app in a thread comes as two events.
+        event=f"{installed}:{channel}:{ts}",
+        conversation=f"slack:{bot}:{installed}:{place}:{team}:{user}",
+        attributes={"slack_team": team, "slack_user": user, "slack_channel": channel},
+        to={"channel": channel, "thread": thread or ("" if direct else ts)},
+        only_known=kind == "threads",
+    )
+
+
+def plain(text: str, own: Collection[str] = ()) -> str:
+    """What a person wrote, without Slack's marks; mentions of the app, whose user ids are `own`, are left out."""
+
+    def said(match: re.Match[str]) -> str:
+        target, bar, label = match[1].partition("|")
+        if target.startswith("@"):
+            return "\0" if target[1:] in own else f"@{label or target[1:]}"
+        if target.startswith("#"):
+            return f"#{label or target[1:]}"
+        if target.startswith("!"):
+            return label if bar else f"@{target[1:].partition('^')[0]}"
+        address = target.removeprefix("mailto:")
+        return address if not label or label in (address, target) else f"{label} ({address})"
+
+    read = re.sub(" ?\0", "", _MARK.sub(said, text.replace("\0", "")))
+    return re.sub("&(?:lt|gt|amp);", lambda match: _ENTITIES[match[0]], read).strip()
+
+
+def _kind(payload: Mapping[str, JSONValue], event: Mapping[str, JSONValue]) -> str:
+    """In which of the places of `respond_to` the message was written; empty: in none."""
+    if _text(event, "type") == "app_mention":
+        return "mentions"
+    if _text(event, "type") != "message":
+        return ""
+    if _text(event, "channel_type") == "im":
+        return "direct-messages"
+    mentioned = set(re.findall(r"<@([A-Z0-9]+)", _text(event, "text")))
+    if not _text(event, "thread_ts") or mentioned:  # to the app: then it is `app_mention` too; or to somebody else
+        return ""
+    return "threads"
+
+
+def _spoken(event: Mapping[str, JSONValue]) -> bool:
+    strange = event.get("bot_id") or event.get("bot_profile") or event.get("hidden")
+    return not strange and _text(event, "subtype") in _SPOKEN and _text(event, "user") != "USLACKBOT"
+
+
+def _own(payload: Mapping[str, JSONValue]) -> set[str]:
+    """The user ids under which the app itself is known."""
+    given = payload.get("authorizations")
+    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+    return {_text(row, "user_id") for row in rows} - {""}
+
+
+def _team(payload: Mapping[str, JSONValue], event: Mapping[str, JSONValue]) -> str:
+    """The workspace of who wrote, which in a shared channel may be another than the app's."""
+    names = ("user_team", "source_team", "team")
+    return next((found for name in names if (found := _text(event, name))), _text(payload, "team_id"))
+
+
+def _text(row: Mapping[str, JSONValue], name: str) -> str:
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
