@@ -116,7 +116,7 @@ async def caller(request: Request, credentials: Annotated[object, Security(_BEAR
 
 async def _of_key(service: Service, token: str) -> Caller:
     row = await service.keys.check(token)
-    if row is None or row.tenant not in service.bots.project.tenants():
+    if row is None or not service.bots.project.has_tenant(row.tenant):
         raise Failure(401, "the API key is not valid", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
     return Caller(row.tenant, "key", f"{_KEY}{row.id}", row.scopes)
 

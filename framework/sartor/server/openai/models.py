@@ -51,7 +51,7 @@ async def one_model(request: Request, model: str, caller: KeyHolder) -> ModelObj
     if model == EMBEDDINGS and service.bots.project.spec.embeddings is not None:
         return ModelObject(id=EMBEDDINGS, created=0, owned_by="sartor")
     bot_id = caller.bot_id(model)
-    if bot_id not in service.bots.project.bots(caller.tenant):
+    if not service.bots.project.has_bot(bot_id):
         raise Failure(404, f"there is no bot {model[:100]!r}", code="model_not_found", param="model")
     return _model(service, bot_id)
 
