@@ -27,6 +27,8 @@ class ServiceSpec(Spec):
     """How deep lists and objects of a body may be nested."""
     messages: int = Field(default=500, ge=1)
     """Messages in one request."""
+    requests: int = Field(default=2000, ge=1)
+    """Requests at once; further ones are refused with 429 before they are read."""
     turns: int = Field(default=1000, ge=1)
     """Turns that run at once; further ones are refused with 429."""
     tenant_turns: int = Field(default=500, ge=1)

@@ -7,8 +7,10 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
+import openai
 import pytest
 import sartor
 import uvicorn
@@ -117,6 +119,25 @@ def serve(make_service) -> Serve:
                 yield Served(service, client, service.bots)
 
     return serving
+
+
+Speak = Callable[..., AbstractAsyncContextManager[tuple[openai.AsyncOpenAI, Served]]]
+
+
+@pytest.fixture
+def speak(serve: Serve) -> Speak:
+    """``async with speak(script=[…]) as (client, served)``: the official client, with a key of acme."""
+
+    @asynccontextmanager
+    async def speaking(tenant: str = "acme", **told: Any) -> AsyncIterator[tuple[openai.AsyncOpenAI, Served]]:
+        async with serve(**told) as served:
+            key = (await served.key(tenant))["Authorization"].removeprefix("Bearer ")
+            async with openai.AsyncOpenAI(
+                api_key=key, base_url="http://service/v1", http_client=served.client, max_retries=0
+            ) as client:
+                yield client, served
+
+    return speaking
 
 
 @pytest.fixture

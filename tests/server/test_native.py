@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import jwt
@@ -241,6 +242,17 @@ async def test_too_many_turns_are_refused_with_a_time_to_come_back(serve):
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         answer = await served.client.post("/v1/turns", json={"bot": "support", "text": "Hi"}, headers=key)
         assert answer.status_code == 200
+
+
+async def test_too_many_requests_are_refused_before_they_are_read(serve):
+    async with serve(script=["One."], delay=0.2, sartor_yaml="service: {requests: 1}\n") as served:
+        key = await served.key()
+        first = asyncio.create_task(served.client.post("/v1/turns", json={"bot": "support", "text": "Hi"}, headers=key))
+        await asyncio.sleep(0.05)
+        second = await served.client.post("/v1/turns", content=b"{", headers=key)
+        assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+        assert (await served.client.get("/healthz")).status_code == 200
+        assert (await first).status_code == 200
 
 
 async def test_the_description_of_the_api_is_there(serve):

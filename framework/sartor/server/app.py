@@ -14,7 +14,7 @@ from sartor.bots import Bots
 from sartor.server import channels, failures, mcp, operations, widget
 from sartor.server.limits import Door
 from sartor.server.native import approvals, conversations, documents, feedback, passages, sessions, turns
-from sartor.server.openai import responses
+from sartor.server.openai import chat, embeddings, models, responses
 from sartor.server.openapi import describe
 from sartor.server.requests import Requests
 from sartor.server.service import Service
@@ -32,6 +32,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     feedback.router,
     passages.router,
     documents.router,
+    chat.router,
+    models.router,
+    embeddings.router,
     responses.router,
     widget.router,
     channels.router,

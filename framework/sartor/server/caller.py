@@ -19,6 +19,9 @@ from sartor.values import JSONValue
 
 __all__ = ["Caller", "CallerOf", "KeyHolder", "SpeakerOf", "caller", "needs", "speaker"]
 
+_KEY = "key:"
+"""How the ids of users begin that are nobody but the holder of a key."""
+
 _BEARER = HTTPBearer(auto_error=False, description="An API key (`sartor key create TENANT`), or a session's token.")
 
 
@@ -35,6 +38,11 @@ class Caller:
     """The only bot of a session (its name within the tenant); empty: all of the tenant's."""
     audience: str = ""
     attributes: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    @property
+    def signed(self) -> bool:
+        """Whether the host application or a session says who speaks, so that a body need not."""
+        return not self.user.startswith(_KEY)
 
     def bot_id(self, name: str) -> str:
         """The id ``tenant/bot`` of the bot that the caller calls `name`, which may be ``tenant/bot`` or ``bot``.
@@ -59,7 +67,7 @@ class Caller:
             raise _scope_missing("chat")
         if user.startswith(VISITOR) or "\0" in user or len(user.encode(errors="replace")) > 256:
             raise Failure(400, "this cannot be a user's id", code="invalid_value", param="user")
-        return replace(self, user=user)
+        return replace(self, user=user, audience="", attributes={})  # those are of whom the host signed
 
     def may_chat(self) -> Caller:
         """The caller, who may speak to bots and change what came of it. Raises `Failure` 403."""
@@ -110,7 +118,7 @@ async def _of_key(service: Service, token: str) -> Caller:
     row = await service.keys.check(token)
     if row is None or row.tenant not in service.bots.project.tenants():
         raise Failure(401, "the API key is not valid", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
-    return Caller(row.tenant, "key", f"key:{row.id}", row.scopes)
+    return Caller(row.tenant, "key", f"{_KEY}{row.id}", row.scopes)
 
 
 def _of_session(service: Service, token: str) -> Caller:
