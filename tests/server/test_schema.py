@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -53,7 +54,8 @@ CHECKED = [
     content_type_conformance,
     response_schema_conformance,
 ]
-NATIVE = r"^/v1/(sessions|conversations|turns|approvals|documents)"
+OURS = r"/v1/(sessions|conversations|turns|approvals|documents)"
+"""Answers to these are held against their description, too; the others are as OpenAI's clients want them."""
 
 
 def test_requests_made_from_the_description(tmp_path: Path) -> None:
@@ -67,9 +69,9 @@ def test_requests_made_from_the_description(tmp_path: Path) -> None:
         keys = app.state.sartor.keys
         scopes = frozenset({"chat", "read", "approve", "documents"})
         key, _ = client.portal.call(lambda: keys.create("acme", scopes=scopes))  # type: ignore[union-attr]
-        schema = schemathesis.openapi.from_dict(app.openapi()).include(path_regex=NATIVE)
+        schema = schemathesis.openapi.from_dict(app.openapi())
         operations = [found.ok() for found in schema.get_all_operations()]
-        assert len(operations) >= 18
+        assert len(operations) >= 28
         seen: Counter[int] = Counter()
         for operation in operations:
 
@@ -90,7 +92,8 @@ def test_requests_made_from_the_description(tmp_path: Path) -> None:
                 body = asked.body.encode() if isinstance(asked.body, str) else asked.body or b""
                 response = client.request(asked.method or "GET", asked.url or "", headers=asked.headers, content=body)
                 seen[response.status_code] += 1
-                case.validate_response(response, checks=CHECKED)
+                own = re.match(OURS, case.path)
+                case.validate_response(response, checks=CHECKED if own else [not_a_server_error])
 
             is_true()
         assert seen.keys() >= {200, 400, 404}

@@ -148,6 +148,10 @@ async def test_every_method_translates(
         "forget_request": lambda: acme.forget_request("ann", "request-1", "t1"),
         "put_feedback": lambda: acme.put_feedback("t1", 1, ""),
         "feedback": lambda: acme.feedback("t1"),
+        "put_response": lambda: acme.put_response("t1", "", {}),
+        "responses": lambda: acme.responses("t1", 5),
+        "forget_response": lambda: acme.forget_response("t1"),
+        "document_chunks": lambda: acme.document_chunks("support", "delivery.md"),
         "usage": lambda: acme.usage(),  # noqa: PLW0108
         "documents": lambda: acme.documents("support"),
         "put_document": lambda: acme.put_document("support", "delivery.md", "aa", "T", make_chunks(2)),
