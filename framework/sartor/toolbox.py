@@ -15,6 +15,7 @@ from functools import cache, lru_cache, partial
 
 from pydantic import ValidationError
 
+from sartor.errors import ToolError
 from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import CallerTool, JSONValue, Origin, ToolCall, ToolResult, Turn
@@ -162,12 +163,19 @@ async def run_tool(
     except TimeoutError:
         log.warning("tool %s of %s/%s: no result after %g s", tool.name, turn.tenant, turn.bot, seconds)
         return _error(call, f"{tool.name} gave no result within {seconds:g} seconds", began)
+    except ToolError as error:
+        log.warning("tool %s of %s/%s: %s", tool.name, turn.tenant, turn.bot, error)
+        return _error(call, _cut(f"{tool.name} failed: {error.what}", limits), began)
     except Exception as error:
         log.exception("tool %s of %s/%s raised", tool.name, turn.tenant, turn.bot)
         return _error(call, f"{tool.name} failed: {type(error).__name__}", began)
-    if len(text) > limits.tool_characters:
-        text = text[: limits.tool_characters] + f"… (cut: the result has {len(text)} characters)"
-    return ToolResult(call.id, call.name, text, seconds=time.perf_counter() - began)
+    return ToolResult(call.id, call.name, _cut(text, limits), seconds=time.perf_counter() - began)
+
+
+def _cut(text: str, limits: Limits) -> str:
+    if len(text) <= limits.tool_characters:
+        return text
+    return text[: limits.tool_characters] + f"… (cut: the result has {len(text)} characters)"
 
 
 def _error(call: ToolCall, what: str, began: float | None = None) -> ToolResult:
