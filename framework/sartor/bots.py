@@ -109,6 +109,11 @@ class Bots(Mapping[str, Bot]):
             self._models[name] = cast("BaseChatModel", made)
         return self._models[name]
 
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The models that were asked for so far, by their names in `sartor.yaml`."""
+        return dict(self._models)
+
     def knowledge(self, bot_id: str) -> Knowledge:
         """The documents of a bot: to ingest, to search, to rebuild."""
         if bot_id not in self._knowledge:
@@ -159,8 +164,8 @@ class Bots(Mapping[str, Bot]):
                     await result
 
     def parts(self, bot_id: str) -> BotParts:
-        """What a bot is made of, with plugin objects of its own, to make another of it; they are closed with the project.
-        Raises like `[bot_id]`."""
+        """What a bot is made of, with plugin objects of its own, to make another of it. They are closed with the
+        project. Raises like `[bot_id]`."""
         self._lent.append(self._parts_of(self.project.bot(bot_id)))
         return self._lent[-1]
 

@@ -34,6 +34,7 @@ _EXTRAS = {
     "openapi": "tools",
     "slack": "channels",
     "sql": "postgres",
+    "telemetry": "telemetry",
     "webhook": "channels",
 }
 """The extra with what a plugin of our own needs, where it is not ``local``."""

@@ -89,10 +89,12 @@ class TurnPath:
             self.outcome = Outcome.CANCELLED
             await self.commit()
             raise
-        except NamingError:  # the conversation is not this user's: nothing to answer, nothing to store
+        except NamingError as error:  # the conversation is not this user's: nothing to answer, nothing to store
+            self.parts.observers.turn_refused(self.turn, error)
             raise
         except SartorError as error:
             if isinstance(error, OverloadedError) and not self.uses:  # nothing was done yet: it can be tried again
+                self.parts.observers.turn_refused(self.turn, error)
                 raise
             self.fail(str(error))
         except Exception as error:

@@ -42,6 +42,7 @@ __all__ = [
     "TurnOptions",
     "Usage",
     "VerdictRecord",
+    "Workload",
 ]
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
@@ -257,6 +258,16 @@ class Usage:
 
 
 NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How busy a model is. One that has a method `workload()` which gives this is watched: see `/metrics`."""
+
+    running: int
+    """Requests that it computes."""
+    waiting: int
+    """Requests that wait for it."""
 
 
 class Outcome(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sartor.bots import Bots
 from sartor.server.failures import Failure, failure_of
 from sartor.servicespec import ServiceSpec
-from sartor.values import Event, Finished, JSONValue, Reply, Started, ToolCall, TurnOptions
+from sartor.values import Delta, Event, Finished, JSONValue, Reply, Started, ToolCall, TurnOptions
 
 __all__ = ["Approval", "Decided", "LiveTurn", "LiveTurns", "Note", "Question"]
 
@@ -157,8 +157,10 @@ class LiveTurn:
 class LiveTurns:
     """The turns that run in this process, at most so many at once."""
 
-    def __init__(self, bots: Bots, spec: ServiceSpec) -> None:
+    def __init__(self, bots: Bots, spec: ServiceSpec, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for each turn that there is no room for."""
         self._bots = bots
+        self._refused = refused
         self._spec = spec
         self._turns: dict[tuple[str, str], LiveTurn] = {}
         self._running: Counter[str] = Counter()
@@ -185,6 +187,7 @@ class LiveTurns:
         if self.draining:
             raise Failure(503, "the service is about to stop", code="unavailable", headers={"Retry-After": "5"})
         if self.running >= self._spec.turns or self._running[tenant] >= self._spec.tenant_turns:
+            self._refused()
             message = "too many turns run already; try again later"
             raise Failure(429, message, code="overloaded", headers={"Retry-After": "1"})
         self._running[tenant] += 1
@@ -259,4 +262,7 @@ class LiveTurns:
         store = self._bots.store.tenant(turn.question.bot_id.partition("/")[0])
         stored = await store.reply(turn.id)
         if stored is not None:
+            told = "".join(note.text for note in turn.notes if isinstance(note, Delta))
+            if stored.reply.text != told and stored.reply.text.startswith(told):  # released as it was cancelled
+                turn.note(Delta(stored.reply.text[len(told) :]))
             turn.note(Finished(stored.reply))

@@ -12,6 +12,9 @@ from sartor.bots import Bots
 from sartor.intake import Intake
 from sartor.server.keys import Keys
 from sartor.server.live import LiveTurns
+from sartor.server.logs import TurnLines
+from sartor.server.metrics import Metrics
+from sartor.server.readiness import Readiness
 from sartor.server.secret import load_secret
 from sartor.server.sessions import Sessions
 from sartor.servicespec import ServiceSpec
@@ -31,7 +34,11 @@ class Service:
         secret = load_secret(self.spec.secret, bots.project.directory)
         self.keys = Keys(bots.store, secret)
         self.sessions = Sessions(secret, self.spec.session_hours)
-        self.live = LiveTurns(bots, self.spec)
+        self.metrics = Metrics(models=lambda: bots.models, tools=self._tools)
+        self.readiness = Readiness(bots)
+        self.live = LiveTurns(bots, self.spec, self.metrics.no_room)
+        self._observers = [TurnLines(), self.metrics]
+        bots.observers[:0] = self._observers
         self.intake = Intake(bots)
         self.draining = False
         """Whether the service was told to stop: it takes nothing new."""
@@ -41,6 +48,15 @@ class Service:
         self.draining = True
         seconds = self.spec.drain_seconds
         await asyncio.gather(self.live.drain(seconds), self.intake.close(seconds))
+
+    async def close(self) -> None:
+        """Leave the open project as it was, which a host may go on to use."""
+        await self.readiness.close()
+        for observer in self._observers:
+            self.bots.observers.remove(observer)
+
+    def _tools(self, bot_id: str) -> set[str]:
+        return {tool.name for tool in self.bots[bot_id].tools}
 
 
 def service_of(connection: HTTPConnection) -> Service:
