@@ -85,14 +85,13 @@ class Connection:
 
     async def call(self, tool: str, arguments: dict[str, Any], check: Callable[[Mapping[str, Told]], None],
                    again: bool) -> CallToolResult:  # fmt: skip
-        """Call `tool`, after `check` has seen a list that is not old. One that may be done twice is called again when
-        the connection turns out to be broken. Raises `Outage`, and `ToolError` for what the server refuses."""
+        """Call `tool`, after `check` has seen a list that is not old; of one that may not be done twice, a new one.
+
+        One that may is called again when the connection turns out to be broken. Raises `Outage`, and `ToolError` for
+        what the server refuses.
+        """
         for left in (1, 0):
-            async with self._lock:
-                client = await self._open()
-                now = asyncio.get_running_loop().time()
-                if now - self.listed_at > self._settings.recheck:
-                    await self._list(client)
+            client = await self._ready(0 if not again else self._settings.recheck)
             check(self.listed)
             try:
                 return await client.call_tool(tool, arguments)
@@ -107,6 +106,22 @@ class Connection:
                 known = "" if again else "; whether it was done is not known"
                 raise Outage(f"the connection was lost{known}", remedy=_why(fault)) from fault
         raise AssertionError("unreachable")
+
+    async def _ready(self, oldest: float) -> Client:
+        """An open connection whose list is at most `oldest` seconds old."""
+        async with self._lock:
+            for left in (1, 0):
+                kept = self._client is not None
+                client = await self._open()
+                if asyncio.get_running_loop().time() - self.listed_at < oldest:
+                    return client
+                try:
+                    await self._list(client)
+                    return client
+                except Outage:  # a connection that was kept may have broken meanwhile
+                    if not (left and kept):
+                        raise
+            raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """End the connection, and with it the program behind it."""

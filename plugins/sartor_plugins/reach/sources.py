@@ -14,6 +14,8 @@ __all__ = ["Secrets", "bound", "check_source", "of_user"]
 
 _SOURCE = re.compile(r"(?s)^(?P<before>(?:.*\s)?)(?P<reference>(?:env|file|turn):\S+)$")
 _FIELDS = ("user", "tenant", "conversation", "language", "audience")
+_MOST_SECRETS = 1000
+"""Those of users come and go."""
 
 
 def of_user(text: str) -> bool:
@@ -53,7 +55,7 @@ class Secrets:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._found: set[str] = set()
+        self._found: dict[str, None] = {}
 
     def value(self, text: str, turn: Turn | None) -> str:
         """`text` with its reference looked up. Raises `UsageError` for one that points to nothing, and `ToolError`
@@ -70,7 +72,9 @@ class Secrets:
             value = str(_from_turn(reference.removeprefix("turn:"), turn))
         if not value.isprintable():
             raise UsageError(f"{reference} has a line break or another control character in it")
-        self._found.add(value)
+        self._found[value] = None
+        while len(self._found) > _MOST_SECRETS:
+            self._found.pop(next(iter(self._found)), None)
         return match["before"] + value
 
     def headers(self, settings: Mapping[str, str], turn: Turn | None) -> dict[str, str]:
@@ -83,7 +87,7 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """`text` without any secret that was looked up."""
-        for secret in self._found:
+        for secret in tuple(self._found):
             if len(secret) >= 6 and secret in text:
                 text = text.replace(secret, "•••")
         return text
