@@ -92,7 +92,6 @@ class HttpPlugin(Plugin):
 
 def _make_tool(name: str, told: RequestToolSettings, service: Service) -> Tool:
     _check(name, told)
-    breaker = Breaker(told.failures, told.rest)
     placed = {*_PLACE.findall(told.url), *_PLACE.findall(json.dumps(told.body))}
 
     async def work(turn: Turn, arguments: Arguments) -> JSONValue:
@@ -108,13 +107,14 @@ def _make_tool(name: str, told: RequestToolSettings, service: Service) -> Tool:
             body=_filled(told.body, values),
             key=idempotency_key(turn, name, arguments),
         )
-        with breaker.guard():
-            answer = await service.ask(request, turn)
+        answer = await service.ask(request, turn)
         found = pick(answer.body, told.pick)
         return "nothing was found" if found in (None, "") else columns_of(found, told.columns)
 
     acts = told.method not in ("GET", "HEAD") if told.acts is None else told.acts
-    return make_tool(name, told.describe, schema_of(told.arguments), work, told, acts=acts)
+    return make_tool(
+        name, told.describe, schema_of(told.arguments), work, told, acts=acts, breaker=Breaker(told.failures, told.rest)
+    )
 
 
 def _check(name: str, told: RequestToolSettings) -> None:

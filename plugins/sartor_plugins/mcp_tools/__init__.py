@@ -106,12 +106,11 @@ class Server:
         breaker = Breaker(self.settings.failures, self.settings.rest)
 
         async def work(turn: Turn, arguments: Arguments) -> JSONValue:
-            with breaker.guard():
-                return await wait_for(self._call(told, turn, dict(arguments), again=not acts))
+            return await wait_for(self._call(told, turn, dict(arguments), again=not acts))
 
         name = settings.name or re.sub(r"[^A-Za-z0-9_-]+", "_", told.name).strip("_")[:64]
         describe = settings.describe or told.description or told.name
-        return make_tool(name, describe, told.schema, work, settings, acts=acts)
+        return make_tool(name, describe, told.schema, work, settings, acts=acts, breaker=breaker)
 
     async def _call(self, told: Told, turn: Turn, arguments: dict[str, JSONValue], *, again: bool) -> str:
         def check(listed: Mapping[str, Told]) -> None:

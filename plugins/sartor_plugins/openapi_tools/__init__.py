@@ -15,6 +15,7 @@ from sartor.values import BotInfo
 from sartor_plugins.openapi_tools.calling import Call
 from sartor_plugins.openapi_tools.description import read_description
 from sartor_plugins.openapi_tools.settings import OpenAPISettings, ServiceSettings
+from sartor_plugins.reach.breaker import Breaker
 from sartor_plugins.reach.making import make_tool
 from sartor_plugins.reach.sources import check_source
 from sartor_plugins.reach.web import Service, close_clients
@@ -59,5 +60,15 @@ class OpenAPIPlugin(Plugin):
                 )
             acts = operation.method not in ("GET", "HEAD") if settings.acts is None else settings.acts
             call = Call(operation, settings, self._services[name], url)
-            tools.append(make_tool(label, describe, operation.schema, call, settings, acts=acts))
+            tools.append(
+                make_tool(
+                    label,
+                    describe,
+                    operation.schema,
+                    call,
+                    settings,
+                    acts=acts,
+                    breaker=Breaker(told.failures, told.rest),
+                )
+            )
         return tools

@@ -9,7 +9,6 @@ from sartor.values import JSONValue, Turn
 
 from sartor_plugins.openapi_tools.description import Operation, Parameter
 from sartor_plugins.openapi_tools.settings import OperationSettings
-from sartor_plugins.reach.breaker import Breaker
 from sartor_plugins.reach.making import Arguments
 from sartor_plugins.reach.picking import columns_of, pick
 from sartor_plugins.reach.web import Answer, Request, Service, idempotency_key, path_part, text_of
@@ -27,15 +26,13 @@ class Call:
         self._settings = settings
         self._service = service
         self._url = url.rstrip("/")
-        self._breaker = Breaker(service.settings.failures, service.settings.rest)
 
     async def __call__(self, turn: Turn, arguments: Arguments) -> JSONValue:
         request = self._request(turn, arguments)
-        with self._breaker.guard():
-            answer = await self._service.ask(request, turn)
-            found, more = pick(answer.body, self._settings.pick), False
-            if self._settings.pages is not None and isinstance(found, list):
-                found, more = await self._pages(request, answer, list(found), turn)
+        answer = await self._service.ask(request, turn)
+        found, more = pick(answer.body, self._settings.pick), False
+        if self._settings.pages is not None and isinstance(found, list):
+            found, more = await self._pages(request, answer, list(found), turn)
         if found in (None, "", []):
             return "nothing was found" if self._operation.method == "GET" else "done"
         shown = columns_of(found, self._settings.columns)

@@ -16,7 +16,7 @@ from sartor.errors import PluginError
 from sartor.tools import Tool
 from sartor.values import JSONValue, Turn
 
-from sartor_plugins.reach.breaker import Outage
+from sartor_plugins.reach.breaker import Breaker, Outage
 from sartor_plugins.reach.settings import ToolSettings
 from sartor_plugins.reach.sources import bound, check_source
 
@@ -32,7 +32,14 @@ _LEFT_OUT = object()
 
 
 def make_tool(
-    name: str, describe: str, schema: Mapping[str, JSONValue], work: Work, settings: ToolSettings, *, acts: bool
+    name: str,
+    describe: str,
+    schema: Mapping[str, JSONValue],
+    work: Work,
+    settings: ToolSettings,
+    *,
+    acts: bool,
+    breaker: Breaker,
 ) -> Tool:
     """A tool whose arguments are what `schema` says, less those that are bound.
 
@@ -47,11 +54,12 @@ def make_tool(
             told = str(arguments[key]).replace(",", ".")
             arguments[key] = float(told) if "." in told else int(told)
         arguments |= {key: bound(value, turn) for key, value in settings.bind.items()}
-        try:
-            async with asyncio.timeout(settings.timeout):
-                return await work(turn, arguments)
-        except TimeoutError as error:
-            raise Outage(f"there was no result within {settings.timeout:g} seconds") from error
+        with breaker.guard():
+            try:
+                async with asyncio.timeout(settings.timeout):
+                    return await work(turn, arguments)
+            except TimeoutError as error:
+                raise Outage(f"there was no result within {settings.timeout:g} seconds") from error
 
     # A second more, so that the time limit is told and counted here.
     return Tool(

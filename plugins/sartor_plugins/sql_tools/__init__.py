@@ -105,12 +105,10 @@ def _make_tool(name: str, told: QuerySettings, database: Database) -> Tool:
         odd = sorted(used ^ declared)[0]
         fault = "is not declared" if odd in used else "does not stand in it"
         raise PluginError(f"sql: {odd!r} of the query {name!r} {fault}", remedy="Declare each :name, and no other.")
-    breaker = Breaker(_FAILURES, _REST)
 
     async def work(turn: Turn, arguments: Arguments) -> JSONValue:
         values = {key: arguments.get(key, one.default) for key, one in told.arguments.items()}
-        with breaker.guard():
-            rows = await database.rows(statement, values, told.rows + 1, told.timeout)
+        rows = await database.rows(statement, values, told.rows + 1, told.timeout)
         shown: list[JSONValue] = [{key: _shown(value) for key, value in row.items()} for row in rows[: told.rows]]
         if not shown:
             return "nothing was found"
@@ -121,7 +119,9 @@ def _make_tool(name: str, told: QuerySettings, database: Database) -> Tool:
         )
 
     settings = told.model_copy(update={"timeout": told.timeout + 1})  # the database stops it first
-    return make_tool(name, told.describe, schema_of(told.arguments), work, settings, acts=False)
+    return make_tool(
+        name, told.describe, schema_of(told.arguments), work, settings, acts=False, breaker=Breaker(_FAILURES, _REST)
+    )
 
 
 def _shown(value: object) -> JSONValue:
