@@ -95,8 +95,8 @@ def _make_tool(name: str, told: RequestToolSettings, service: Service) -> Tool:
     placed = {*_PLACE.findall(told.url), *_PLACE.findall(json.dumps(told.body))}
 
     async def work(turn: Turn, arguments: Arguments) -> JSONValue:
-        values = {key: argument.default for key, argument in told.arguments.items() if argument.default is not None}
-        values |= arguments
+        defaults = {key: argument.default for key, argument in told.arguments.items() if argument.default is not None}
+        values: dict[str, JSONValue] = {**defaults, **arguments}
         rest = [(key, text_of(value)) for key, value in values.items() if key not in placed]
         address, _, query = told.url.partition("?")
         request = Request(

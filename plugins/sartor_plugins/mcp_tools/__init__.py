@@ -65,7 +65,7 @@ class Server:
         for value in self.settings.user_headers.values():
             check_source(value, f"user_headers of the MCP server {self.name!r}")
         path = bot.data / "mcp-tools" / f"{_plain(bot.bot)}-{_plain(self.name)}.json"
-        listed = kept(path)
+        listed: Mapping[str, Told] = kept(path)
         if faults_of(self.name, self.settings, listed):
             try:
                 listed = in_background(self._look()).result(2 * self.settings.start_seconds + 15)

@@ -197,7 +197,7 @@ class Connection:
         folder = self._directory / told.cwd
         program = StdioServerParameters(command=told.command, args=told.args, env=dict(self._env), cwd=folder)
         with self._errors() as errors:
-            yield stdio_client(program, errlog=errors)  # type: ignore[arg-type]
+            yield stdio_client(program, errlog=errors)
 
     @contextmanager
     def _errors(self) -> Any:

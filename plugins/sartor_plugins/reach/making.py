@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError as Mismatch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 from pydantic_core import PydanticCustomError
@@ -46,7 +46,7 @@ def make_tool(
     Raises `PluginError` when the settings name arguments that there are not, or the schema is none.
     """
     shown, numbers = _shown(name, schema, settings)
-    model, names = _model(name, shown)
+    model, names = _model(name, shown, frozenset(settings.from_user))
 
     async def run(turn: Turn, **given: object) -> JSONValue:
         arguments = {names[key]: cast("JSONValue", value) for key, value in given.items() if value is not _LEFT_OUT}
@@ -69,7 +69,7 @@ def make_tool(
         model,
         acts=acts,
         timeout=settings.timeout + 1,
-        audiences=settings.audiences,
+        audiences=frozenset(settings.audiences),
         from_user=frozenset(settings.from_user),
     )
 
@@ -97,14 +97,14 @@ def _shown(
     for key in settings.from_user:
         found = properties[key]
         one = dict(found) if isinstance(found, dict) else {}
-        kind = one.get("type", "string")
-        if isinstance(kind, list):
-            kind = next((each for each in kind if each != "null"), "string")
-        if isinstance(kind, str) and kind in _NUMBERS:
+        said = one.get("type", "string")
+        kinds = [each for each in (said if isinstance(said, list) else [said]) if each != "null"]
+        taken = str(kinds[0]) if kinds else "string"
+        if taken in _NUMBERS:
             one = {key: value for key, value in one.items() if key in ("description", "title")}
-            one["pattern"] = _NUMBERS[kind]
+            one["pattern"] = _NUMBERS[taken]
             numbers.add(key)
-        elif kind != "string":
+        elif taken != "string":
             raise PluginError(f"from_user of the tool {name!r} names {key!r}, which is neither a text nor a number")
         one["type"] = "string"
         if isinstance(settings.from_user, dict) and settings.from_user[key]:
@@ -117,8 +117,11 @@ def _shown(
     return shown, frozenset(numbers)
 
 
-def _model(name: str, schema: dict[str, JSONValue]) -> tuple[type[BaseModel], dict[str, str]]:
-    """A pydantic model that takes what `schema` allows, and its fields with the names of the arguments.
+def _model(
+    name: str, schema: dict[str, JSONValue], from_user: frozenset[str]
+) -> tuple[type[BaseModel], dict[str, str]]:
+    """A pydantic model that takes what `schema` allows, and its fields with the names of the arguments. What users
+    write may be in letters of either case.
 
     The fields have names of their own, since an argument may be called ``class`` or ``filter[name]``.
     """
@@ -127,7 +130,9 @@ def _model(name: str, schema: dict[str, JSONValue]) -> tuple[type[BaseModel], di
     except SchemaError as error:
         raise PluginError(f"the arguments of the tool {name!r} have no valid schema: {error.message}") from error
     # With a registry of its own, a reference to elsewhere is never fetched.
-    validator = Draft202012Validator(schema, registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    validator = Draft202012Validator(
+        _either_case(schema, from_user), registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
 
     class Checked(BaseModel):
         model_config = ConfigDict(extra="forbid")
@@ -146,7 +151,7 @@ def _model(name: str, schema: dict[str, JSONValue]) -> tuple[type[BaseModel], di
             return given
 
         @classmethod
-        def model_json_schema(cls, *args: object, **kwargs: object) -> dict[str, JSONValue]:  # type: ignore[override]
+        def model_json_schema(cls, *args: object, **kwargs: object) -> dict[str, JSONValue]:
             return schema
 
     properties = schema["properties"]
@@ -157,6 +162,18 @@ def _model(name: str, schema: dict[str, JSONValue]) -> tuple[type[BaseModel], di
     }
     model: type[BaseModel] = create_model(f"{name}_arguments", __base__=Checked, **fields)  # type: ignore[call-overload]
     return model, names
+
+
+def _either_case(schema: dict[str, JSONValue], names: frozenset[str]) -> dict[str, JSONValue]:
+    """`schema` with patterns of `names` that take letters of either case."""
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    changed: dict[str, JSONValue] = dict(properties)
+    for name in names:
+        told = properties[name]
+        if isinstance(told, dict) and isinstance(pattern := told.get("pattern"), str):
+            changed[name] = {**told, "pattern": f"(?i:{pattern})"}
+    return {**schema, "properties": changed}
 
 
 def _fault(fault: Mismatch) -> str:

@@ -28,9 +28,9 @@ ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$")]
 class ToolSettings(PluginSettings):
     """One tool, whatever is behind it."""
 
-    audiences: frozenset[str] = frozenset()
+    audiences: list[str] = Field(default_factory=list)
     """Only these audiences may use it; empty: all."""
-    from_user: frozenset[str] | dict[str, Pattern] = frozenset()
+    from_user: list[str] | dict[str, Pattern] = Field(default_factory=list)
     """Arguments that must be the user's own words, such as an order number. As a mapping, each with the regular
     expression of what it looks like."""
     bind: dict[str, JsonValue] = Field(default_factory=dict)
