@@ -33,7 +33,7 @@ _EXTRAS = {
     "openai": "openai",
     "openapi": "tools",
     "slack": "channels",
-    "sql": "postgres",
+    "sql": "tools",
     "telemetry": "telemetry",
     "webhook": "channels",
 }

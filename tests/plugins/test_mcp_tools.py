@@ -323,7 +323,13 @@ async def test_over_http_each_user_has_a_credential_of_their_own(shop, served, m
     url = served(*options)
     headers = {"authorization": "Bearer env:LIST_TOKEN"}
     made = shop(
-        {"url": url, "headers": headers, "user_headers": {"authorization": "Bearer turn:attributes.token"}}, whoami={}
+        {
+            "url": url,
+            "headers": headers,
+            "user_headers": {"authorization": "Bearer turn:attributes.token"},
+            "connections": 2,
+        },
+        whoami={},
     )
     made.plugin._servers["shop"]._secrets.hide = lambda text: text
     tools = await made.pin()
@@ -333,8 +339,21 @@ async def test_over_http_each_user_has_a_credential_of_their_own(shop, served, m
     names = [result.text.partition(",")[0] for result in told]
     assert names == ["Bearer secret-of-anna", "Bearer secret-of-bert"] * 2
     assert len(made.plugin._servers["shop"]._connections) == 2
+    for number in range(3):
+        other = Turn("t", "c", "acme", "support", "u", "?", attributes={"token": f"secret-of-{number}"})
+        assert not (await call(tools["whoami"], other)).error
+    assert len(made.plugin._servers["shop"]._connections) == 2
     nobody = await call(tools["whoami"], Turn("t", "c", "acme", "support", "u-3", "?"))
     assert nobody.error and "not known for whom" in nobody.text
+
+
+async def test_an_answer_over_http_that_is_too_large(shop, served, monkeypatch):
+    monkeypatch.setattr("sartor_plugins.mcp_tools.connection._MOST_BYTES", 1_000_000)
+    made = shop({"url": served("--stateless")}, huge={}, find_order={})
+    tools = await made.pin()
+    large = await call(tools["huge"])
+    assert large.error and "x" * 1000 not in large.text
+    assert not (await call(tools["find_order"], order_id="1")).error
 
 
 @pytest.mark.parametrize("options", [[], ["--stateless"]])

@@ -71,7 +71,8 @@ class Server:
                 listed = in_background(self._look()).result(2 * self.settings.start_seconds + 15)
             except (SartorError, TooLong, OSError) as error:
                 what = getattr(error, "remedy", None) or getattr(error, "what", "it takes too long")
-                log.error("%s: the MCP server %s cannot be reached: %s", bot.id, self.name, what)
+                told = self._secrets.hide(str(what))
+                log.error("%s: the MCP server %s cannot be reached: %s", bot.id, self.name, told)
                 if not listed:
                     return []
             else:
@@ -86,7 +87,8 @@ class Server:
         try:
             listed = await wait_for(self._look())
         except SartorError as error:
-            return [f"the MCP server {self.name!r} cannot be reached: {error.remedy or error.what}"]
+            why = self._secrets.hide(error.remedy or error.what)
+            return [f"the MCP server {self.name!r} cannot be reached: {why}"]
         return list(faults_of(self.name, self.settings, listed).values())
 
     async def close(self) -> None:
@@ -131,8 +133,9 @@ class Server:
             self._connections.move_to_end(key)
             return self._connections[key]
         self._connections[key] = connection
-        while len(self._connections) > self.settings.connections:
-            await self._connections.popitem(last=False)[1].close()
+        idle = [other for other, each in self._connections.items() if not each.calls and other != key]
+        for other in idle[: max(0, len(self._connections) - self.settings.connections)]:
+            await self._connections.pop(other).close()
         return connection
 
     def _connection(self, turn: Turn | None) -> Connection:

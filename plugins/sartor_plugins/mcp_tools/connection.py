@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
@@ -23,7 +23,7 @@ import httpx2
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CONNECTION_CLOSED, CallToolResult
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, CallToolResult
 from sartor.errors import ToolError
 
 from sartor_plugins.mcp_tools.listing import Told, told_of
@@ -37,6 +37,7 @@ log = logging.getLogger("sartor.mcp-tools")
 T = TypeVar("T")
 
 _MOST_PAGES = 50
+_MOST_BYTES = 16 * 1024 * 1024
 _TAIL = 2000
 
 
@@ -73,6 +74,8 @@ class Connection:
         self._headers = headers
         self._env = env
         self._client: Client | None = None
+        self.calls = 0
+        """That run just now."""
         self._task: asyncio.Task[None] | None = None
         self._done = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -93,6 +96,7 @@ class Connection:
         for left in (1, 0):
             client = await self._ready(0 if not again else self._settings.recheck)
             check(self.listed)
+            self.calls += 1
             try:
                 return await client.call_tool(tool, arguments)
             except MCPError as error:
@@ -101,6 +105,8 @@ class Connection:
                 fault: Exception = error
             except Exception as error:
                 fault = error
+            finally:
+                self.calls -= 1
             await self._drop(client)
             if not (left and again):
                 known = "" if again else "; whether it was done is not known"
@@ -191,7 +197,9 @@ class Connection:
         told = self._settings
         if told.url:
             timeout = httpx2.Timeout(told.start_seconds, read=600)
-            async with httpx2.AsyncClient(headers=dict(self._headers), timeout=timeout) as http:
+            headers = {**self._headers, "accept-encoding": "identity"}
+            hooks = {"response": [_bounded]}
+            async with httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as http:
                 yield streamable_http_client(told.url, http_client=http)
             return
         folder = self._directory / told.cwd
@@ -229,11 +237,35 @@ class Connection:
         return Outage("the server cannot be reached", remedy=f"{told}: {last}" if last else told)
 
 
+class _Bounded(httpx2.AsyncByteStream):
+    """An answer that ends with an error when it is too large."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > _MOST_BYTES:
+                raise httpx2.ReadError(f"an answer has more than {_MOST_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bounded(response: httpx2.Response) -> None:
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream)
+
+
 def _broken(error: MCPError) -> bool:
     """Whether the fault is the connection's. Over HTTP, the SDK tells a server that is gone as a closed connection, or
     a session that it does not know as an error."""
-    text = error.message.lower()
-    return error.code == CONNECTION_CLOSED or "session" in text or "connection" in text
+    told = error.message.lower()
+    ours = error.code in (INTERNAL_ERROR, INVALID_REQUEST) and ("session" in told or "connect" in told)
+    return ours or error.code == CONNECTION_CLOSED
 
 
 def _why(error: BaseException) -> str:

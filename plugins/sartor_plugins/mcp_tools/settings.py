@@ -54,7 +54,7 @@ class ServerSettings(PluginSettings):
     recheck: float = Field(default=60, ge=0)
     """Seconds after which the server is asked again what its tools say of themselves, before a call."""
     connections: int = Field(default=20, ge=1, le=1000)
-    """Users that have a connection at a time."""
+    """Connections that are kept; those of users who ask nothing just now are closed beyond that."""
     failures: int = Field(default=5, ge=1)
     """After so many failures in a row a tool is not tried again for `rest` seconds."""
     rest: float = Field(default=30, ge=0)

@@ -88,7 +88,13 @@ def _open(name: str, told: DatabaseSettings, directory: Path) -> Database:
             raise PluginError(f"sql: there is no file of the database {name!r}", where=str(root))
         return SqliteDatabase(path)
     if url.startswith(("postgresql://", "postgres://")):
-        from sartor_plugins.sql_tools.postgres import PostgresDatabase
+        try:
+            from sartor_plugins.sql_tools.postgres import PostgresDatabase
+        except ModuleNotFoundError as error:
+            raise PluginError(
+                f"sql: the database {name!r} needs the package {error.name!r}, which is not installed",
+                remedy="pip install 'sartor[postgres]'",
+            ) from error
 
         kinds = (query.arguments.items() for query in told.queries.values())
         return PostgresDatabase(url, frozenset(key for each in kinds for key, one in each if one.type == "date"))
