@@ -87,7 +87,7 @@ class Bots(Mapping[str, Bot]):
         return len(self.project.bots())
 
     def __contains__(self, bot_id: object) -> bool:
-        return bot_id in self.project.bots()
+        return isinstance(bot_id, str) and self.project.has_bot(bot_id)
 
     async def start(self, bot_id: str) -> Bot:
         """A bot that is ready to answer at once: its model loaded. Raises `ModelError` when that fails."""

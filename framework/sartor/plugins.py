@@ -225,7 +225,9 @@ def _extra_remedy(known: Known, error: ModuleNotFoundError) -> str:
     if known.source.startswith("sartor "):
         extra = _EXTRAS.get(known.name, "local")
         return f"pip install 'sartor[{extra}]'"
-    return f"Install it: pip install {package.replace('_', '-')}"
+    remedy = f"Install it: pip install {package.replace('_', '-')}"
+    own = isinstance(known.target, Path)  # of the project: it may import the host application, which nobody can install
+    return f"{remedy}; or name the folder that holds your own {package} in PYTHONPATH" if own else remedy
 
 
 def _from_file(file: Path) -> type[Plugin]:

@@ -20,7 +20,7 @@ from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import CallerTool, JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["WAITING", "check_call", "offer", "offer_callers", "run_tool", "storable", "summary"]
+__all__ = ["WAITING", "check_call", "cut", "offer", "offer_callers", "run_tool", "storable", "summary"]
 
 log = logging.getLogger("sartor.tools")
 
@@ -165,17 +165,17 @@ async def run_tool(
         return _error(call, f"{tool.name} gave no result within {seconds:g} seconds", began)
     except ToolError as error:
         log.warning("tool %s of %s/%s: %s", tool.name, turn.tenant, turn.bot, error)
-        return _error(call, _cut(f"{tool.name} failed: {error.what}", limits), began)
+        return _error(call, cut(f"{tool.name} failed: {error.what}", limits.tool_characters), began)
     except Exception as error:
         log.exception("tool %s of %s/%s raised", tool.name, turn.tenant, turn.bot)
         return _error(call, f"{tool.name} failed: {type(error).__name__}", began)
-    return ToolResult(call.id, call.name, _cut(text, limits), seconds=time.perf_counter() - began)
+    shown = cut(text, limits.tool_characters)
+    return ToolResult(call.id, call.name, shown, seconds=time.perf_counter() - began)
 
 
-def _cut(text: str, limits: Limits) -> str:
-    if len(text) <= limits.tool_characters:
-        return text
-    return text[: limits.tool_characters] + f"… (cut: the result has {len(text)} characters)"
+def cut(text: str, most: int) -> str:
+    """A tool's result, as far as the model is shown it."""
+    return text if len(text) <= most else f"{text[:most]}… (cut: the result has {len(text)} characters)"
 
 
 def _error(call: ToolCall, what: str, began: float | None = None) -> ToolResult:

@@ -343,6 +343,8 @@ class Delta:
     """A further piece of the reply's text, cleared by every output policy."""
 
     text: str
+    closing: bool = False
+    """Whether it is the bot's own text that ends a reply which was blocked or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +383,7 @@ class Exchange:
     """An earlier turn of a conversation, as the policies let it be stored."""
 
     question: str
+    """Empty where the bot spoke first."""
     reply: str
 
 
@@ -411,7 +414,9 @@ class TurnOptions:
     """Further paragraphs, after those of the bot."""
     tools: tuple[CallerTool, ...] = ()
     tool_choice: str = "auto"
-    """``auto``, ``none``, ``required``, or the name of a tool."""
+    """``auto``, ``none``, ``required``, or the name of a tool: for the first answer of the model in this turn."""
+    parallel_calls: bool = True
+    """Whether the turn may end with several calls of the caller's tools at once."""
     uses: tuple[tuple[ToolUse, ...], ...] = ()
     """The caller's tools that this message has led to already: for each answer of the model that wanted some, the
     calls and their results. Results are of origin `tool`, whoever brings them."""

@@ -11,9 +11,10 @@ from fastapi_offline import FastAPIOffline
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import channels, failures, mcp, operations
+from sartor.server import channels, failures, mcp, operations, widget
 from sartor.server.limits import Door
-from sartor.server.native import conversations, sessions, turns
+from sartor.server.native import approvals, conversations, documents, feedback, passages, sessions, turns
+from sartor.server.openai import chat, embeddings, models, responses
 from sartor.server.openapi import describe
 from sartor.server.requests import Requests
 from sartor.server.service import Service
@@ -27,6 +28,15 @@ _ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     conversations.router,
     turns.router,
+    approvals.router,
+    feedback.router,
+    passages.router,
+    documents.router,
+    chat.router,
+    models.router,
+    embeddings.router,
+    responses.router,
+    widget.router,
     channels.router,
     mcp.router,
     operations.router,

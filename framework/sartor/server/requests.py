@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sartor.observing import TRACE_HEADERS
-from sartor.server.failures import failure_of, json_failure
+from sartor.server.failures import Failure, failure_of, json_failure
 from sartor.server.logs import REQUEST, RequestNote
 from sartor.server.service import Service
 
@@ -25,15 +25,20 @@ log = logging.getLogger("sartor.access")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds: told at the level DEBUG."""
+_FULL = Failure(429, "too many requests at once; try again later", code="overloaded", headers={"Retry-After": "1"})
 _GONE = 499
 """As nginx has it: the client went away before it was answered."""
 
 
 class Requests:
-    """ASGI middleware around all other: what they raise is answered here, so that this answer has an id as well."""
+    """ASGI middleware around all other: what they raise is answered here, so that this answer has an id as well.
+
+    It is also the bound on requests at once: what is too much is refused before its body is read.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,16 +62,25 @@ class Requests:
 
         token = REQUEST.set(note)
         traced = TRACE_HEADERS.set({name: headers[name] for name in ("traceparent", "tracestate") if name in headers})
+        self._at_work += 1
         try:
-            await self._app(scope, receive, noted)
+            if self._full(scope):
+                await json_failure(_FULL)(scope, receive, noted)
+            else:
+                await self._app(scope, receive, noted)
         except Exception as error:
             if not status:
                 await json_failure(failure_of(error))(scope, receive, noted)
             raise
         finally:
+            self._at_work -= 1
             _record(scope, status or _GONE, size, time.perf_counter() - began)
             TRACE_HEADERS.reset(traced)
             REQUEST.reset(token)
+
+    def _full(self, scope: Scope) -> bool:
+        service = getattr(scope["app"].state, "sartor", None)
+        return isinstance(service, Service) and self._at_work > service.spec.requests and scope["path"] not in _QUIET
 
 
 def _record(scope: Scope, status: int, size: int, seconds: float) -> None:
