@@ -19,7 +19,7 @@ from sartor_plugins.mcp_tools.connection import Connection, in_background, wait_
 from sartor_plugins.mcp_tools.listing import Told, faults_of, keep, kept
 from sartor_plugins.mcp_tools.results import shown
 from sartor_plugins.mcp_tools.settings import McpSettings, McpToolSettings, ServerSettings
-from sartor_plugins.reach.breaker import Breaker
+from sartor_plugins.reach.breaker import Breaker, Outage
 from sartor_plugins.reach.making import Arguments, make_tool
 from sartor_plugins.reach.sources import Secrets, check_source
 
@@ -70,9 +70,7 @@ class Server:
             try:
                 listed = in_background(self._look()).result(2 * self.settings.start_seconds + 15)
             except (SartorError, TooLong, OSError) as error:
-                what = getattr(error, "remedy", None) or getattr(error, "what", "it takes too long")
-                told = self._secrets.hide(str(what))
-                log.error("%s: the MCP server %s cannot be reached: %s", bot.id, self.name, told)
+                log.error("%s: the MCP server %s cannot be reached: %s", bot.id, self.name, self._why(error))
                 if not listed:
                     return []
             else:
@@ -87,8 +85,7 @@ class Server:
         try:
             listed = await wait_for(self._look())
         except SartorError as error:
-            why = self._secrets.hide(error.remedy or error.what)
-            return [f"the MCP server {self.name!r} cannot be reached: {why}"]
+            return [f"the MCP server {self.name!r} cannot be reached: {self._why(error)}"]
         return list(faults_of(self.name, self.settings, listed).values())
 
     async def close(self) -> None:
@@ -102,6 +99,12 @@ class Server:
             return await connection.list()
         finally:
             await connection.close()
+
+    def _why(self, error: Exception) -> str:
+        """What the operator is told; of an outage, what is behind it."""
+        if isinstance(error, Outage):
+            return self._secrets.hide(error.remedy or error.what)
+        return self._secrets.hide(str(error) or "it takes too long")
 
     def _tool(self, told: Told, settings: McpToolSettings) -> Tool:
         acts = not (self.settings.trust_hints and told.reads) if settings.acts is None else settings.acts
