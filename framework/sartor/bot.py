@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -13,6 +14,7 @@ from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
 from sartor.judge import Approver
 from sartor.parts import BotParts
+from sartor.plugin import Plugin
 from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
-__all__ = ["Bot"]
+__all__ = ["Bot", "close_plugin"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,10 @@ class Bot:
     @property
     def policies(self) -> Sequence[Policy]:
         return tuple(self._parts.policies)
+
+    @property
+    def plugins(self) -> Sequence[Plugin]:
+        return tuple(self._parts.plugins)
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -135,8 +141,8 @@ class Bot:
         return BotRunnable(self.reply, self.info.id)
 
     async def close(self) -> None:
-        """Stop the turns that run; each is committed with what had been released. No more are taken. Channels are
-        closed."""
+        """Stop the turns that run; each is committed with what had been released. No more are taken. Channels
+        and plugins are closed."""
         self._closed = True
         for task in list(self._running):
             task.cancel()
@@ -146,6 +152,8 @@ class Bot:
                 await channel.close()
             except Exception:
                 log.exception("channel %s of %s cannot be closed", channel.name, self.info.id)
+        for plugin in self._parts.plugins:
+            await close_plugin(plugin, self.info.id)
 
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
@@ -197,6 +205,16 @@ class Bot:
         known = {*names, *self._parts.tools, "auto", "none", "required"}
         if options.tool_choice not in known:
             raise UsageError(f"tool_choice names {options.tool_choice!r}, and there is no such tool")
+
+
+async def close_plugin(plugin: Plugin, bot_id: str) -> None:
+    """Close a plugin of a bot. One that raises is logged."""
+    try:
+        result: object = plugin.close()
+        if inspect.isawaitable(result):  # a plugin may have had a plain `close` before there was one in `Plugin`
+            await result
+    except Exception:
+        log.exception("plugin %s of %s cannot be closed", plugin.name, bot_id)
 
 
 def _known(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sartor.bot import Bot
+from sartor.bot import Bot, close_plugin
 from sartor.channels import Channel
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
@@ -70,6 +70,7 @@ class Bots(Mapping[str, Bot]):
         self._models: dict[str, BaseChatModel] = {}
         self._parts: dict[str, tuple[Plugin, PluginSet]] = {}
         self._embeddings: Embeddings | None = None
+        self._lent: list[BotParts] = []
         self.observers: list[Observer] = self._observers()
         """Told what happens in the turns of all bots; a host may add its own."""
 
@@ -150,6 +151,9 @@ class Bots(Mapping[str, Bot]):
         """End turns that run, close indexes, unload models."""
         for bot in list(self._bots.values()):
             await bot.close()
+        for lent in self._lent:
+            for plugin in lent.plugins:
+                await close_plugin(plugin, lent.info.id)
         for knowledge in list(self._knowledge.values()):
             await knowledge.close()
         embeddings = [self._embeddings] if self._embeddings else []
@@ -160,8 +164,10 @@ class Bots(Mapping[str, Bot]):
                     await result
 
     def parts(self, bot_id: str) -> BotParts:
-        """What a bot is made of, with plugin objects of its own, to make another of it. Raises like `[bot_id]`."""
-        return self._parts_of(self.project.bot(bot_id))
+        """What a bot is made of, with plugin objects of its own, to make another of it. They are closed with the
+        project. Raises like `[bot_id]`."""
+        self._lent.append(self._parts_of(self.project.bot(bot_id)))
+        return self._lent[-1]
 
     def _build(self, effective: EffectiveBot) -> Bot:
         return Bot(self._parts_of(effective))
@@ -185,6 +191,7 @@ class Bots(Mapping[str, Bot]):
             tools=_tools(plugins, info),
             policies=_policies(plugins, info),
             channels=_channels(plugins, info),
+            plugins=plugins.plugins,
             store=self.store.tenant(info.tenant),
             share=effective.plan.share,
             observers=Observers(self.observers),

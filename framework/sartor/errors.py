@@ -15,6 +15,7 @@
         ├── DiskError           a file or folder that cannot be written: full disk, no permission (exits with 2)
         ├── BusyError           a directory or a resource that another process holds (exits with 2)
         ├── DeliveryError       a reply that a channel could not send
+        ├── ToolError           a tool that could not do it, in words that the model is shown
         └── OverloadedError     too many wait already: to be tried again after `retry_after` seconds
 
 A refusal by a policy is no error but an outcome of the turn: see `sartor.policy.Verdict`.
@@ -36,6 +37,7 @@ __all__ = [
     "SpecError",
     "StoreError",
     "TemplateError",
+    "ToolError",
     "UsageError",
 ]
 
@@ -131,6 +133,11 @@ class DeliveryError(RunError):
         """Whether the same may succeed later."""
         self.retry_after = retry_after
         """Seconds for which the platform asks to wait, if it does."""
+
+
+class ToolError(RunError):
+    """A tool could not do what it was asked. The model is shown `what`, and may tell the user: no secret belongs
+    there, and nothing that only the operator should know."""
 
 
 class OverloadedError(RunError):

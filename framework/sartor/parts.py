@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sartor.channels import Channel
 from sartor.grounding import Readings
 from sartor.observing import Observers
+from sartor.plugin import Plugin
 from sartor.policy import Policy
 from sartor.prompt import Persona
 from sartor.spec import BotSpec
@@ -41,6 +42,8 @@ class BotParts:
     policies: Sequence[Policy]
     store: TenantStore
     channels: Sequence[Channel] = ()
+    plugins: Sequence[Plugin] = ()
+    """Those that made all this; they are closed with the bot."""
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
     observers: Observers = field(default_factory=Observers)

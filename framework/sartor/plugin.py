@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,3 +37,12 @@ class Plugin:
         folder for what `sartor.yaml` names, the bot's folder for a bot's plugin, whichever layer names it."""
         self.settings = settings
         self.directory = directory
+
+    async def check(self) -> Sequence[str]:
+        """What is wrong now, though the bot could be built: one sentence each. `sartor doctor` asks for it of a
+        bot's plugins, so it may take a while, and reach out to what the plugin needs."""
+        return ()
+
+    async def close(self) -> None:
+        """Give back what the plugin opened. Called with the end of the bot that names it, perhaps twice, and
+        perhaps in another event loop than the one in which it was opened."""

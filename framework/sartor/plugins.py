@@ -27,7 +27,16 @@ from sartor.values import JSONValue
 __all__ = ["Catalog", "Known", "PluginSet"]
 
 GROUP = "sartor.plugins"
-_EXTRAS = {"openai": "openai", "slack": "channels", "telemetry": "telemetry", "webhook": "channels"}
+_EXTRAS = {
+    "http": "tools",
+    "mcp-tools": "tools",
+    "openai": "openai",
+    "openapi": "tools",
+    "slack": "channels",
+    "sql": "tools",
+    "telemetry": "telemetry",
+    "webhook": "channels",
+}
 """The extra with what a plugin of our own needs, where it is not ``local``."""
 
 

@@ -15,6 +15,7 @@ from functools import cache, lru_cache, partial
 
 from pydantic import ValidationError
 
+from sartor.errors import ToolError
 from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import CallerTool, JSONValue, Origin, ToolCall, ToolResult, Turn
@@ -162,6 +163,9 @@ async def run_tool(
     except TimeoutError:
         log.warning("tool %s of %s/%s: no result after %g s", tool.name, turn.tenant, turn.bot, seconds)
         return _error(call, f"{tool.name} gave no result within {seconds:g} seconds", began)
+    except ToolError as error:
+        log.warning("tool %s of %s/%s: %s", tool.name, turn.tenant, turn.bot, error)
+        return _error(call, cut(f"{tool.name} failed: {error.what}", limits.tool_characters), began)
     except Exception as error:
         log.exception("tool %s of %s/%s raised", tool.name, turn.tenant, turn.bot)
         return _error(call, f"{tool.name} failed: {type(error).__name__}", began)

@@ -143,6 +143,36 @@ def test_doctor_names_each_thing_that_is_wrong_and_looks_at_the_others(sartor, p
     assert "✓ acme/support" in ran.out
 
 
+WARY = """
+from sartor import Plugin, hookimpl
+
+class Wary(Plugin):
+    @hookimpl
+    def sartor_tools(self, bot):
+        return []
+
+    async def check(self):
+        return [f"the door of {self.directory.name} is open"]
+
+    async def close(self):
+        raise ValueError("stuck")
+"""
+ODD = (
+    WARY.replace("return [f", "raise ValueError(f").replace('open"]', 'open")').replace("async def close", "def close")
+)
+
+
+def test_doctor_tells_what_plugins_say_is_wrong(sartor, project):
+    files = {
+        "plugins/wary.py": WARY,
+        "plugins/odd.py": ODD,
+        "tenants/acme/support/bot.yaml": "title: x\nplugins: {wary: {}, odd: {}}\n",
+    }
+    ran = sartor("doctor", "-p", project(files))
+    assert "! wary of acme/support" in ran.out and "the door of support is open" in ran.out
+    assert "its check raised ValueError: the door" in ran.out
+
+
 def test_doctor_without_a_project(sartor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = sartor("doctor")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,6 +78,8 @@ async def _project(root: Path, *, load: bool) -> AsyncIterator[Finding]:
             yield "ok", "state", bots.project.spec.state
             for bot_id in bots:
                 yield _try(bot_id, partial(_bot, bots, bot_id))
+                for finding in await _plugins(bots, bot_id):
+                    yield finding
             yield _try(
                 f"model {bots.project.spec.model}", lambda: f"{type(bots.model()).__name__}, not loaded (--load does)"
             )
@@ -88,6 +90,24 @@ async def _project(root: Path, *, load: bool) -> AsyncIterator[Finding]:
                 yield "ok", "model loads", bots.project.spec.model
     except SartorError as error:
         yield "bad", "project", str(error)
+
+
+async def _plugins(bots: Bots, bot_id: str) -> Sequence[Finding]:
+    """What the plugins of a bot say is wrong, though it could be built."""
+    try:
+        plugins = bots[bot_id].plugins
+    except SartorError:
+        return ()  # told already
+    found: list[Finding] = []
+    for plugin in plugins:
+        try:
+            told = await plugin.check()
+        except Exception as error:
+            told = [
+                str(error) if isinstance(error, SartorError) else f"its check raised {type(error).__name__}: {error}"
+            ]
+        found += [("warn", f"{plugin.name} of {bot_id}", fault) for fault in told]
+    return found
 
 
 def _files(project: Project) -> Iterator[Finding]:
