@@ -13,11 +13,12 @@ from sartor.bot import Bot
 from sartor.building import channels_of, policies_of, retrievers_of, tools_of
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
+from sartor.lockfile import catalog_of
 from sartor.names import split_bot_id
 from sartor.observing import Observer, Observers
 from sartor.parts import BotParts
 from sartor.plugin import Plugin
-from sartor.plugins import Catalog, PluginSet
+from sartor.plugins import PluginSet
 from sartor.project import EffectiveBot, Project
 from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
@@ -60,7 +61,7 @@ class Bots(Mapping[str, Bot]):
     def __init__(self, project: Project, store: Store) -> None:
         self.project = project
         self.store = store
-        self.catalog = Catalog(project.directory)
+        self.catalog = catalog_of(project)
         self._bots: dict[str, Bot] = {}
         self._knowledge: dict[str, Knowledge] = {}
         self._models: dict[str, BaseChatModel] = {}
