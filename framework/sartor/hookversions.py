@@ -26,7 +26,7 @@ def check_hook_versions(made: type[Plugin], name: str, *, where: str | None = No
         raise PluginError(
             f"plugin {name!r} was made for hook version {stated}; this is Sartor with hook version {VERSION}",
             where=where,
-            remedy="Install a release of the plugin for this version, or another Sartor. Bots without it go on working.",
+            remedy="Install a release of the plugin for this version. Bots that do not name it go on working.",
         )
 
 
