@@ -85,6 +85,7 @@ class LookupSettings(PluginSettings):
     """Settings of the plugin `lookup`."""
 
     tools: dict[ToolName, TableSettings] = Field(min_length=1)
+    """The tools by name."""
 
 
 class LookupPlugin(Plugin):

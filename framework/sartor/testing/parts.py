@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from sartor.plugin import Plugin, PluginSettings, hookimpl
 from sartor.retrieval import Index
@@ -25,7 +25,7 @@ __all__ = ["MemoryIndex", "MemoryIndexPlugin", "ScriptedPlugin", "ScriptedSettin
 class ScriptedSettings(PluginSettings):
     """A script, as JSON."""
 
-    script: list[JsonValue] = []
+    script: list[JsonValue] = Field(default=[])
     """Lines: a text, ``{"call": NAME, "arguments": {…}}``, a list of such calls, ``{"say": …}``, ``{"fail": …}``."""
     choices: bool = False
     """Whether it takes choices, for quotation."""

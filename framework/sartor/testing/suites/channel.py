@@ -112,7 +112,7 @@ class ChannelSuite(IsolationSuite):
         for name in self.signed_headers:
             assert name in good.headers, f"the request has no header {name!r}"
             without = {key: value for key, value in good.headers.items() if key != name}
-            for headers in (without, {**without, name: ""}, {**without, name: "x" * 40}, {**without, name: "é\udc80"}):
+            for headers in (without, {**without, name: ""}, {**without, name: "x" * 40}, {**without, name: "é\xff"}):
                 self._refused(channel, replace(good, headers=headers), f"without a right {name}")
         self._refused(channel, replace(good, headers={}), "without headers")
 

@@ -6,8 +6,11 @@ import contextlib
 import gc
 import types
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import ClassVar
+
+from pydantic import BaseModel
 
 from sartor.building import channels_of, policies_of, retrievers_of, tools_of
 from sartor.plugins import PluginSet
@@ -52,7 +55,7 @@ class IsolationSuite(PluginSuite):
         if isinstance(thing, self.shared if isinstance(self.shared, tuple) else tuple(self.shared)):
             return False
         if type(thing) in _CHANGEABLE:
-            return bool(thing) or type(thing) is not dict
+            return not _constant(thing)
         parameters = getattr(type(thing), "__dataclass_params__", None)
         if parameters is not None and parameters.frozen:
             return False
@@ -84,13 +87,22 @@ def reach(start: object) -> dict[int, object]:
 
 def _of_process(thing: object) -> bool:
     if isinstance(
-        thing, type | types.ModuleType | types.CodeType | types.BuiltinFunctionType | types.FrameType | property
+        thing, Enum | type | types.ModuleType | types.CodeType | types.BuiltinFunctionType | types.FrameType | property
     ):
+        return True
+    if isinstance(thing, BaseModel) and type(thing).model_config.get("frozen"):
         return True
     return type(thing).__module__.partition(".")[0] in (
         "_abc", "asyncio", "_asyncio", "enum", "functools", "inspect", "logging", "pydantic", "pydantic_core",
         "re", "ssl", "threading", "_thread", "typing", "weakref",
     )  # fmt: skip
+
+
+def _constant(thing: object) -> bool:
+    """Whether a container has texts and numbers only: a table of constants, which is not filled by turns."""
+    if isinstance(thing, dict):
+        return bool(thing) and all(isinstance(one, str | int | float) for one in thing.values())
+    return isinstance(thing, list | set) and bool(thing) and all(isinstance(one, str | int | float) for one in thing)
 
 
 def _of_classes(plugin: type) -> Iterator[object]:
