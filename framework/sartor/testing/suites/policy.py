@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,11 +87,15 @@ class PolicySuite(IsolationSuite):
         """Bring a turn to where its reply begins: by default its message passes the input policies."""
         await judge.input(text)
 
+    def turn_of(self, one: Judged, number: int = 1) -> Turn:
+        """The turn of an example: what is no message of the user's is judged in a turn that began with "Hello"."""
+        return self.turn(one.text if one.stage is Stage.INPUT else "Hello", number=number)
+
     # What policies say
 
     async def judge(self, policies: Sequence[Policy], one: Judged, turn: Turn | None = None) -> tuple[Kind, str]:
         """What becomes of an example, as the core asks."""
-        judge = Judge(policies, turn or self.turn(one.text))
+        judge = Judge(policies, turn or self.turn_of(one))
         match one.stage:
             case Stage.INPUT:
                 text, verdict = await judge.input(one.text)
@@ -207,7 +211,7 @@ class PolicySuite(IsolationSuite):
 
     def test_reasons_repeat_nothing_of_the_text(self, policies: Sequence[Policy]) -> None:
         for one in self.judged:
-            judge = Judge(policies, self.turn(one.text))
+            judge = Judge(policies, self.turn_of(one))
             run(self._recorded(judge, policies, one))
             for record in judge.records:
                 parts = [one.text[at : at + 12] for at in range(max(0, len(one.text) - 11))]
@@ -231,10 +235,10 @@ class PolicySuite(IsolationSuite):
 
     def test_one_turn_does_not_decide_about_another(self, policies: Sequence[Policy]) -> None:
         for one in self.judged:
-            alone = run(self.judge(policies, one, replace(self.turn(one.text), id="alone")))
+            alone = run(self.judge(policies, one, self.turn_of(one, 1001)))
             for number, other in enumerate(self.judged):
-                run(self.judge(policies, other, self.turn(other.text, number=number)))
-            assert run(self.judge(policies, one, replace(self.turn(one.text), id="after"))) == alone
+                run(self.judge(policies, other, self.turn_of(other, number)))
+            assert run(self.judge(policies, one, self.turn_of(one, 1002))) == alone
 
     def test_it_blocks_when_what_it_needs_is_gone(self, tmp_path: Path) -> None:
         for policy in self.policies_for(tmp_path, "acme"):
