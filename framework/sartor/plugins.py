@@ -74,6 +74,10 @@ class Catalog:
                 found[name] = Known(name, str(file), file)
         return found
 
+    def add(self, known: Known) -> None:
+        """Make a plugin known that is neither installed nor a file of the project."""
+        self.known = {**self.known, known.name: known}
+
     def load(self, name: str, *, where: str | None = None) -> type[Plugin]:
         """The class of the plugin `name`, imported on first use. Raises `PluginError`."""
         if name not in self._loaded:

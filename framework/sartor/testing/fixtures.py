@@ -15,6 +15,7 @@ from sartor.testing.guard import NetworkGuard
 from sartor.testing.script import told
 
 if TYPE_CHECKING:
+    from sartor.plugin import Plugin
     from sartor.testing.scripted import Line, ScriptedModel
 
 __all__ = ["frozen_clock", "network_guard", "sartor_project", "scripted_model"]
@@ -42,7 +43,8 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """A project in a temporary folder, with the bot ``acme/support`` and a scripted model.
 
     ``sartor_project(script=["Hello."], plugins={"orders": {}}, files={"tenants/acme/support/orders.csv": "…"})`` gives
-    its folder, for `sartor.open`. `script` holds texts, `Call`, `Say` and `Fail`; `bot` further keys of `bot.yaml`.
+    its folder, for `sartor.open`. `script` holds texts, `Call`, `Say` and `Fail`; `bot` further keys of `bot.yaml`;
+    ``classes={"orders": OrdersPlugin}`` makes a plugin known that is not installed.
     At the end, the test fails if the script was wrong, even where the bot made a reply of it.
     """
     from sartor.testing.parts import ScriptedPlugin
@@ -54,6 +56,7 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         *,
         plugins: Mapping[str, object] | None = None,
         files: Mapping[str, str] | None = None,
+        classes: Mapping[str, type[Plugin]] | None = None,
         bot: Mapping[str, object] | None = None,
         choices: bool = False,
     ) -> Path:
@@ -62,6 +65,7 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         project = {"model": "scripted", "models": {"scripted": model}, "embeddings": None}
         content = {
             **_FILES,
+            **{f"plugins/{name.replace('-', '_')}.py": _file_of(kind) for name, kind in (classes or {}).items()},
             "sartor.yaml": json.dumps({**project, "index": {"plugin": "memory-index"}}),
             "tenants/acme/support/bot.yaml": json.dumps({"title": "Acme", **(bot or {}), "plugins": plugins or {}}),
             **(files or {}),
@@ -77,6 +81,12 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     yield make
     faults = [fault for root in roots for model in ScriptedPlugin.made.pop(root) for fault in model.faults]
     assert not faults, f"the script of the test is wrong: {'; '.join(faults)}"
+
+
+def _file_of(kind: type[Plugin]) -> str:
+    """A file of a project's `plugins/` folder with a class that does what `kind` does."""
+    origin = f"from {kind.__module__} import {kind.__name__} as Tested"
+    return f"{origin}\n\n\nclass Own(Tested):\n    __doc__ = Tested.__doc__\n"
 
 
 @pytest.fixture

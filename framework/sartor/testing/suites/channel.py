@@ -65,7 +65,7 @@ class ChannelSuite(IsolationSuite):
     def channels_for(self, root: Path, tenant: str) -> Sequence[Channel]:
         """The channels of the bot ``tenant/support``."""
         channels = channels_of(PluginSet([self.make(self.folder(root, tenant))]), self.info(root, tenant))
-        assert channels, "it gives no channels"
+        self.need(channels, "settings with which it gives channels")
         return channels
 
     def asked(self, text: str = "Hello", **more: str) -> Request:

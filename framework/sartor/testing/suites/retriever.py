@@ -47,7 +47,7 @@ class RetrieverSuite(IsolationSuite):
         return found
 
     def test_there_are_retrievers(self, retrievers: list[Retriever]) -> None:
-        assert retrievers, "it gives no retrievers"
+        self.need(retrievers, "settings with which it gives retrievers")
 
     def test_it_finds_something(self, retrievers: list[Retriever]) -> None:
         self.need(self.queries, "questions for which there is something, in `queries`")
