@@ -13,13 +13,13 @@ test: $(READY) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check framework plugins templates tests benchmarks training
-	$(BIN)/ruff format --check framework plugins templates tests benchmarks training
+	$(BIN)/ruff check framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff format --check framework plugins templates tests benchmarks examples training
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff check --fix framework plugins templates tests benchmarks training
-	$(BIN)/ruff format framework plugins templates tests benchmarks training
+	$(BIN)/ruff check --fix framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff format framework plugins templates tests benchmarks examples training
 
 # The built-in model anew: hours on two cores. See training/README.md.
 train:

@@ -27,13 +27,14 @@ from sartor import hookspecs
 from sartor.cli import cli
 from sartor.plugins import Catalog, PluginSet
 from sartor.project import Project
+from sartor.rehearsal.script import find_scripts
 from sartor.yamlfile import parse_yaml, read_yaml
 from sartor_plugins.builtin import MODEL
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-LANGUAGES = {"python", "yaml", "console", "text", "json", "markdown", "mermaid", "toml"}
+LANGUAGES = {"python", "yaml", "console", "text", "json", "markdown", "mermaid", "toml", "html", "js", "css"}
 UNUSED_HOOKS = {"sartor_retrievers"}
 """Hooks that no first-party plugin implements: passages from elsewhere need a service that we do not know."""
 
@@ -146,6 +147,9 @@ def test_yaml_validates(block, tmp_path):
         schema = json.loads((DOCS / f"reference/schema/{name.removesuffix('.yaml')}.json").read_text(encoding="utf-8"))
         if name == "bot.yaml":
             jsonschema.validate(data, schema)
+    elif "tests" in Path(block.file).parts:
+        jsonschema.validate(data, json.loads((DOCS / "reference/schema/tests.json").read_text(encoding="utf-8")))
+        write(tmp_path / "tenants/acme/support/tests/a.yaml", block.text)
     elif "reference" not in block.page.parts:
         pytest.fail("the first line must name the file, as # tenants/acme/support/bot.yaml")
     model = data.get("model") or (data.get("bots") or {}).get("model") or "builtin"
@@ -160,6 +164,7 @@ def test_yaml_validates(block, tmp_path):
         write(tmp_path / "tenants/acme/support/bot.yaml", f"template: {folder.name}\nvalues: {{company: Acme}}\n")
     project = Project(tmp_path)
     bot = project.bot("acme/support")
+    list(find_scripts(bot))
     catalog = Catalog()
     parts = [project.spec.embeddings, project.spec.index, *project.spec.models.values()]
     uses = [(part.plugin, part.settings) for part in parts if part] + list(bot.spec.plugins.items())

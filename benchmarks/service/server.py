@@ -27,7 +27,7 @@ PROJECT = """
 model: scripted
 models: {scripted: {plugin: scripted}}
 embeddings: null
-service: {turns: 1100, tenant_turns: 1100}
+service: {turns: 1100, tenant_turns: 1100, requests: 1200}
 """
 
 PLUGIN = '''

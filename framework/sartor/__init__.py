@@ -127,6 +127,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "asgi":  # the module, for those who write `sartor.asgi.app` after `import sartor`
+        return importlib.import_module("sartor.asgi")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'sartor' has no attribute {name!r}")
     module = importlib.import_module(f"sartor.{_MODULE_OF[name]}")

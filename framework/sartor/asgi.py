@@ -53,7 +53,7 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
 
 
 @asynccontextmanager
-async def running(application: FastAPI) -> AsyncIterator[None]:
-    """Start `application`, and stop it at the end: for the lifespan of a host that mounts it."""
+async def running(application: FastAPI) -> AsyncIterator[Bots]:
+    """Start `application`, and stop it at the end: for the lifespan of a host that mounts it. Gives its bots."""
     async with application.router.lifespan_context(application):
-        yield
+        yield application.state.sartor.bots

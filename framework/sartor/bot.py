@@ -189,6 +189,9 @@ class Bot:
                 f"{info.id} quotes its documents, so its replies cannot be given a format",
                 remedy="Leave response_format out, or ask a bot with `grounding: free`.",
             )
+        form = options.model.get("response_format")
+        if form and (check := getattr(self._parts.model, "check_format", None)):
+            check(form)
         if clash := sorted({name for name in names if name in self._parts.tools or names.count(name) > 1}):
             raise UsageError(f"a tool {clash[0]!r} is there already", remedy="Give it another name.")
         known = {*names, *self._parts.tools, "auto", "none", "required"}

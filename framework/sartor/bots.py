@@ -83,7 +83,7 @@ class Bots(Mapping[str, Bot]):
         return len(self.project.bots())
 
     def __contains__(self, bot_id: object) -> bool:
-        return bot_id in self.project.bots()
+        return isinstance(bot_id, str) and self.project.has_bot(bot_id)
 
     async def start(self, bot_id: str) -> Bot:
         """A bot that is ready to answer at once: its model loaded. Raises `ModelError` when that fails."""
@@ -104,6 +104,11 @@ class Bots(Mapping[str, Bot]):
             made = self._part(f"models.{name}", self.project.spec.models[name], "sartor_model")
             self._models[name] = cast("BaseChatModel", made)
         return self._models[name]
+
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The models that were asked for so far, by their names in `sartor.yaml`."""
+        return dict(self._models)
 
     def knowledge(self, bot_id: str) -> Knowledge:
         """The documents of a bot: to ingest, to search, to rebuild."""

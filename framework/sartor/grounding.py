@@ -144,20 +144,24 @@ _CITATION = re.compile(r" ?\[(\d{1,3})\]")
 
 
 class CitationFilter:
-    """Takes numbers in brackets that point to no passage out of a reply while it streams."""
+    """Takes numbers in brackets that point to no passage out of a reply while it streams.
 
-    def __init__(self, passages: int) -> None:
+    `passages` is how many there are; None: brackets are no citations, and stay."""
+
+    def __init__(self, passages: int | None) -> None:
         self._passages = passages
         self._held = ""
 
     def feed(self, text: str, *, final: bool = False) -> str:
         """A further piece; gives back what is sure, holding back what may be the start of a citation."""
-        text = self._held + text
+        if self._passages is None:
+            return text
+        most, text = self._passages, self._held + text
         cut = len(text)
         if not final and (tail := re.search(r"(?: |(?: ?\[\d{0,3}))$", text)):
             cut = tail.start()
         self._held = text[cut:]
-        return _CITATION.sub(lambda m: m[0] if 1 <= int(m[1]) <= self._passages else "", text[:cut])
+        return _CITATION.sub(lambda m: m[0] if 1 <= int(m[1]) <= most else "", text[:cut])
 
 
 def cited(reply: str, passages: Sequence[Passage]) -> tuple[Citation, ...]:

@@ -58,7 +58,7 @@ def sartor_model() -> BaseChatModel:  # type: ignore[empty-body]
     Any LangChain chat model will do. One whose attribute `supports_choices` is true is given
     `sartor.values.Choices` as the keyword argument `choices` for quotation. Constructors must be light: load
     weights on the first call, or in `start()` if the object has one; `close()` is called at the end if it has
-    one.
+    one. `workload()`, if it has one, tells at any time how busy it is (`sartor.values.Workload`).
     """
 
 

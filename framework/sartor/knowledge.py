@@ -143,6 +143,19 @@ class Knowledge:
             total, mended = await self._mend()
             return ledger.report(total, mended, time.monotonic() - started)
 
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """How the names of files end that can be read."""
+        return frozenset(self._readers)
+
+    async def forget(self, source: str) -> bool:
+        """Forget one document, whose file is left alone; false where there is none."""
+        async with self._writing:
+            known = source in await self._store.documents(self.bot.bot)
+            if known:
+                await self._remove(source)
+            return known
+
     async def retrieve(self, turn: Turn, query: str, limit: int) -> Sequence[Passage]:
         """At most `limit` passages for `query`, the best first. Raises `KnowledgeError` for a foreign turn."""
         if (turn.tenant, turn.bot) != (self.bot.tenant, self.bot.bot):

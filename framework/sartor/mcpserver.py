@@ -161,7 +161,8 @@ class _Desk:
 
         reply = await _follow(self.asked(question.question, conversation), tell)
         if reply.error:
-            log.error("turn %s of %s failed: %s", reply.turn.id, self.bot.info.id, reply.error)
+            why = Exception(reply.error)  # the service's logs leave out what exceptions say: it may quote the user
+            log.error("turn %s of %s failed: %s", reply.turn.id, self.bot.info.id, why)
         return answered(reply)
 
     async def list_resources(self, ctx: Requested, params: PaginatedRequestParams | None) -> ListResourcesResult:

@@ -6,15 +6,22 @@ They change nothing. One that raises is logged with its name, and the turn goes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
+from sartor.errors import SartorError
 from sartor.values import NO_USAGE, Reply, Turn, Usage
 
-__all__ = ["Observer", "Observers", "Step"]
+__all__ = ["TRACE_HEADERS", "Observer", "Observers", "Step"]
 
 log = logging.getLogger("sartor.observing")
+
+TRACE_HEADERS: ContextVar[Mapping[str, str]] = ContextVar("sartor_trace_headers", default=MappingProxyType({}))
+"""What the request that led to a turn says of the trace that it belongs to: `traceparent` and `tracestate` (W3C Trace
+Context), as they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,10 @@ class Observer:
     def turn_finished(self, reply: Reply) -> None:
         """A turn is over and committed, or was cancelled and committed."""
 
+    def turn_refused(self, turn: Turn, error: SartorError) -> None:
+        """A turn that had begun is over, and there is no reply: the model has too much to do (`OverloadedError`), or
+        the conversation is not this user's (`NamingError`)."""
+
 
 class Observers:
     """The observers of a project, told one after the other."""
@@ -64,6 +75,9 @@ class Observers:
 
     def turn_finished(self, reply: Reply) -> None:
         self._tell(lambda observer: observer.turn_finished(reply))
+
+    def turn_refused(self, turn: Turn, error: SartorError) -> None:
+        self._tell(lambda observer: observer.turn_refused(turn, error))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self._observers:

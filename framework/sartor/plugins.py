@@ -29,7 +29,7 @@ from sartor.values import JSONValue
 __all__ = ["Catalog", "Known", "PluginSet"]
 
 GROUP = "sartor.plugins"
-_EXTRAS = {"openai": "openai", "slack": "channels", "webhook": "channels"}
+_EXTRAS = {"openai": "openai", "slack": "channels", "telemetry": "telemetry", "webhook": "channels"}
 """The extra with what a plugin of our own needs, where it is not ``local``."""
 
 
@@ -243,7 +243,9 @@ def _extra_remedy(known: Known, error: ModuleNotFoundError) -> str:
     if known.source.startswith("sartor "):
         extra = _EXTRAS.get(known.name, "local")
         return f"pip install 'sartor[{extra}]'"
-    return f"Install it: pip install {package.replace('_', '-')}"
+    remedy = f"Install it: pip install {package.replace('_', '-')}"
+    own = isinstance(known.target, Path)  # of the project: it may import the host application, which nobody can install
+    return f"{remedy}; or name the folder that holds your own {package} in PYTHONPATH" if own else remedy
 
 
 def _from_file(file: Path) -> type[Plugin]:

@@ -87,13 +87,22 @@ class Project:
     def tenants(self) -> list[str]:
         """Names of the tenants, sorted: the folders of `tenants/` with a `tenant.yaml` or a bot."""
         root = self.directory / "tenants"
-        return sorted(
-            folder.name
-            for folder in (root.iterdir() if root.is_dir() else ())
-            if folder.is_dir()
-            and not folder.name.startswith(".")
-            and ((folder / "tenant.yaml").is_file() or any(folder.glob("*/bot.yaml")))
-        )
+        return sorted(folder.name for folder in (root.iterdir() if root.is_dir() else ()) if _is_tenant(folder))
+
+    def has_tenant(self, name: str) -> bool:
+        """Whether there is a tenant of that name; the others are not looked at."""
+        try:
+            return _is_tenant(self.directory / "tenants" / check_name("tenant", name))
+        except NamingError:
+            return False
+
+    def has_bot(self, bot_id: str) -> bool:
+        """Whether there is a bot ``tenant/bot``; the others are not looked at."""
+        try:
+            tenant, bot = split_bot_id(bot_id)
+        except NamingError:
+            return False
+        return (self.directory / "tenants" / tenant / bot / "bot.yaml").is_file()
 
     def bots(self, tenant: str | None = None) -> list[str]:
         """Ids (`tenant/bot`) of the bots of one tenant, or of all, sorted."""
@@ -104,7 +113,7 @@ class Project:
     def tenant(self, name: str) -> TenantSpec:
         """A tenant's `tenant.yaml`; its defaults when it has none. Raises `NamingError`, `SpecError`."""
         check_name("tenant", name)
-        if name not in self.tenants():
+        if not self.has_tenant(name):
             raise self._unknown("tenant", name, self.tenants())
         file = self._tenant_file(name)
         if file is None:
@@ -222,6 +231,12 @@ class Project:
             where=str(self.directory),
             remedy=f"{hint}`sartor list` shows what there is; `sartor new` makes more.",
         )
+
+
+def _is_tenant(folder: Path) -> bool:
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    return (folder / "tenant.yaml").is_file() or any(folder.glob("*/bot.yaml"))
 
 
 def _mapping(file: YamlFile, key: str) -> Mapping[str, JSONValue]:

@@ -23,6 +23,8 @@ _QUOTES = (
     "Answer with at most {count} sentences of the passages, word for word, each with its number in brackets. "
     "If the passages do not answer the question, say: "
 )
+_OPENED = "(The user opened the chat.)"
+"""Stands for the message that there was not, where the bot spoke first: many models want the roles to alternate."""
 _FREE = (
     "Answer from the passages and give the number of each passage that you use in brackets. "
     "If the passages do not answer the question, say: "
@@ -46,7 +48,8 @@ def compose(persona: Persona, turn: Turn, history: Sequence[Exchange], passages:
     """The messages for `turn`, from the system's to the user's."""
     messages = [Message("system", _system(persona))]
     for exchange in history:
-        messages.append(Message("user", (Part(exchange.question, Origin.USER),)))
+        asked = Part(exchange.question, Origin.USER) if exchange.question else Part(_OPENED, Origin.OPERATOR)
+        messages.append(Message("user", (asked,)))
         messages.append(Message("assistant", (Part(exchange.reply, Origin.MODEL),)))
     messages.append(Message("user", user_parts(turn.text, passages)))
     return messages

@@ -93,9 +93,9 @@ def make_bot(project: Path, tenant: str, bot: str, template: Template, values: M
         _write(folder / "bot.yaml", _bot_yaml(template, told))
         for name in ("knowledge", "tests"):
             (folder / name).mkdir()
-        starter = template.directory / "starter"
-        if starter.is_dir():
-            shutil.copytree(starter, folder, dirs_exist_ok=True)
+        for starter in ("starter", f"starter.{checked.get('language', 'en')}"):
+            if (template.directory / starter).is_dir():
+                shutil.copytree(template.directory / starter, folder, dirs_exist_ok=True)
         if new_tenant:
             company = str(checked.get("company") or tenant)
             _write(draft / "tenant.yaml", yaml.safe_dump({"name": company}, allow_unicode=True, sort_keys=False))

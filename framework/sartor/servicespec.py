@@ -27,6 +27,8 @@ class ServiceSpec(Spec):
     """How deep lists and objects of a body may be nested."""
     messages: int = Field(default=500, ge=1)
     """Messages in one request."""
+    requests: int = Field(default=2000, ge=1)
+    """Requests at once; further ones are refused with 429 before they are read."""
     turns: int = Field(default=1000, ge=1)
     """Turns that run at once; further ones are refused with 429."""
     tenant_turns: int = Field(default=500, ge=1)
@@ -60,7 +62,7 @@ class UsersSpec(Spec):
     """How the host application signs who its users are: a JSON Web Token (RFC 7519)."""
 
     secret: str = ""
-    """The secret of HS256, by reference: ``env:NAME`` or ``file:PATH``."""
+    """The secret of HS256, of 32 bytes or more, by reference: ``env:NAME`` or ``file:PATH``."""
     jwks: str = ""
     """The address of the public keys (RFC 7517), for the algorithms with a key pair."""
     algorithms: list[Literal["HS256", "RS256", "ES256", "EdDSA"]] = []

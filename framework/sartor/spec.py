@@ -33,6 +33,7 @@ __all__ = [
     "Limits",
     "PlanSpec",
     "PluginUse",
+    "PriceSpec",
     "ProjectSpec",
     "Replies",
     "Retrieval",
@@ -181,12 +182,25 @@ class PlanSpec(Spec):
     computed as one with 1."""
 
 
+class PriceSpec(Spec):
+    """What a million tokens of a model cost, in a currency of your choice."""
+
+    prompt: float = Field(default=0, ge=0)
+    """Tokens of prompts that are computed."""
+    cached: float | None = Field(default=None, ge=0)
+    """Tokens of prompts that were computed before; by default as much as the others."""
+    generated: float = Field(default=0, ge=0)
+    """Tokens that the model says."""
+
+
 class ProjectSpec(Spec):
     """`sartor.yaml`."""
 
     model: str = "builtin"
     """The entry of `models` that bots speak with unless they name another."""
     models: dict[str, PluginUse] = {"builtin": PluginUse.model_validate({"plugin": "llama", "path": "builtin"})}
+    prices: dict[str, PriceSpec] = {}
+    """What models cost, by their name under `models`: for `sartor compare` and the `cost` of a conversation test."""
     embeddings: PluginUse | None = PluginUse(plugin="ngrams")
     """Null: keyword search only."""
     index: PluginUse = PluginUse(plugin="chroma")

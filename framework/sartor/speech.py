@@ -24,6 +24,7 @@ class Speech:
     def __init__(self, path: TurnPath) -> None:
         self._path = path
         self._gap = ""
+        self._spoke = False
 
     async def speak(
         self, messages: Sequence[Message], tools: Sequence[dict[str, JSONValue]]
@@ -34,11 +35,10 @@ class Speech:
 
         path = self._path
         grounding = path.spec.grounding
-        choice = path.options.tool_choice if not path.uses else "auto"
-        forced = choice not in ("auto", "none")
-        quotes = self.quotable(tools) if grounding.mode == "quote" and not path.uses and not forced else None
+        choice = self.choice(tools)
         whole = grounding.mode == "quote"
-        numbers = CitationFilter(len(path.passages))
+        quotes = self.quotable(tools) if whole and not path.uses and choice == "auto" else None
+        numbers = CitationFilter(None if self.formatted() else len(path.passages))
         text = ""
         pieces = 0
         counted = Usage()
@@ -83,6 +83,18 @@ class Speech:
         await path.give(text, final=True)
         return text, ()
 
+    def choice(self, tools: Sequence[dict[str, JSONValue]]) -> str:
+        """Which tool the model must use: what the caller wants of the first answer, where it was offered."""
+        asked = "auto" if self._spoke else self._path.options.tool_choice
+        self._spoke = True
+        offered = {told["name"] for tool in tools if isinstance(told := tool["function"], dict)}
+        return asked if asked in offered or (asked == "required" and tools) else "auto"
+
+    def formatted(self) -> bool:
+        """Whether the reply is to be JSON, in which brackets are no citations."""
+        form = self._path.options.model.get("response_format")
+        return isinstance(form, dict) and form.get("type") != "text"
+
     def tied(self, quotes: Quotable | None, said: str, numbers: CitationFilter) -> str:
         """What may still be given of an answer: in mode `quote` all of it, tied to its sources; in mode `free` what
         `numbers` holds back."""
@@ -93,7 +105,7 @@ class Speech:
             return self.settle(self.phrased(said))
         if path.spec.grounding.mode == "quote":  # a tool was asked for, and the model wrote freely instead
             return self.settle(Settled(path.persona.unknown, outcome=Outcome.UNKNOWN))
-        path.citations = cited(said, path.passages)
+        path.citations = () if self.formatted() else cited(said, path.passages)
         path.outcome = Outcome.UNKNOWN if said.strip() == path.persona.unknown else path.outcome
         return numbers.feed("", final=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Text", "in_language"]
+from collections.abc import Sequence
+
+__all__ = ["Text", "in_language", "nearest"]
 
 Text = str | dict[str, str]
 """A text for users: one for all languages, or one for each (``{en: …, fr: …}``)."""
@@ -13,3 +15,15 @@ def in_language(text: Text, language: str) -> str:
     if isinstance(text, str):
         return text
     return text.get(language) or text.get(language.partition("-")[0]) or next(iter(text.values()), "")
+
+
+def nearest(wanted: Sequence[str], known: Sequence[str]) -> str:
+    """Of the languages `known` (at least one), the first that fits one of `wanted`, else the first of all.
+
+    A tag fits another in any case of letters, and with another region or none: ``fr-CA`` fits ``fr``.
+    """
+    for tag in wanted:
+        for same in (str.lower, lambda one: one.lower().partition("-")[0]):
+            if fitting := [one for one in known if same(one) == same(tag)]:
+                return fitting[0]
+    return known[0]

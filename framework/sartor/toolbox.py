@@ -19,7 +19,7 @@ from sartor.spec import Limits
 from sartor.tools import Tool
 from sartor.values import CallerTool, JSONValue, Origin, ToolCall, ToolResult, Turn
 
-__all__ = ["WAITING", "check_call", "offer", "offer_callers", "run_tool", "storable", "summary"]
+__all__ = ["WAITING", "check_call", "cut", "offer", "offer_callers", "run_tool", "storable", "summary"]
 
 log = logging.getLogger("sartor.tools")
 
@@ -165,9 +165,13 @@ async def run_tool(
     except Exception as error:
         log.exception("tool %s of %s/%s raised", tool.name, turn.tenant, turn.bot)
         return _error(call, f"{tool.name} failed: {type(error).__name__}", began)
-    if len(text) > limits.tool_characters:
-        text = text[: limits.tool_characters] + f"… (cut: the result has {len(text)} characters)"
-    return ToolResult(call.id, call.name, text, seconds=time.perf_counter() - began)
+    shown = cut(text, limits.tool_characters)
+    return ToolResult(call.id, call.name, shown, seconds=time.perf_counter() - began)
+
+
+def cut(text: str, most: int) -> str:
+    """A tool's result, as far as the model is shown it."""
+    return text if len(text) <= most else f"{text[:most]}… (cut: the result has {len(text)} characters)"
 
 
 def _error(call: ToolCall, what: str, began: float | None = None) -> ToolResult:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Verdict, ask
-from sartor.toolbox import WAITING, check_call, offer, offer_callers, run_tool, storable
+from sartor.toolbox import WAITING, check_call, cut, offer, offer_callers, run_tool, storable
 from sartor.values import (
     CallerTool,
     Exchange,
@@ -33,6 +33,7 @@ __all__ = ["ToolSteps"]
 
 _CALLS_AT_ONCE = 8
 """Tool calls of one answer that are run; further ones are passed over."""
+_WITHHELD = "(withheld by a policy)"
 
 
 class ToolSteps:
@@ -41,13 +42,15 @@ class ToolSteps:
     def __init__(self, path: TurnPath) -> None:
         self._path = path
         self._callers: Mapping[str, CallerTool] = {tool.name: tool for tool in path.options.tools}
+        self.ran = False
+        """Whether one of the bot's own tools was begun, so that the turn may have changed something."""
 
     async def run(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> list[ToolUse] | None:
         """Run the bot's own tools that the model wants, or hand over to the caller when it wants only the caller's.
         None when the turn ends with that."""
         own = [call for call in calls if call.name not in self._callers][:_CALLS_AT_ONCE]
         if not own:
-            await self.hand_over(calls[:_CALLS_AT_ONCE], messages)
+            await self.hand_over(calls[: _CALLS_AT_ONCE if self._path.options.parallel_calls else 1], messages)
             return None
         uses: list[ToolUse] = []
         for call in own:  # the caller's are wanted again when the model has seen the results
@@ -61,12 +64,14 @@ class ToolSteps:
         path = self._path
         resumed: list[ToolUse] = []
         for use in brought:
-            text, verdict = await path.judge.tool_result(use.call, use.result)
-            if verdict.kind is not Kind.ALLOW:
+            result = replace(use.result, text=cut(use.result.text, path.spec.limits.tool_characters))
+            text, verdict = await path.judge.tool_result(use.call, result)
+            allowed = verdict.kind is Kind.ALLOW
+            resumed.append(replace(use, result=replace(result, text=text if allowed else _WITHHELD)))
+            path.uses.append(resumed[-1])
+            if not allowed:
                 path.block(verdict)
                 return None
-            resumed.append(replace(use, result=replace(use.result, text=text[: path.spec.limits.tool_characters])))
-        path.uses += resumed
         return resumed
 
     def offered(self, history: Sequence[Exchange]) -> Sequence[dict[str, JSONValue]]:
@@ -84,6 +89,10 @@ class ToolSteps:
         """End the turn with calls of the caller's own tools, as far as the policies let them pass."""
         path = self._path
         seen = _seen(messages)
+        wanted: list[ToolCall] = []
+        await path.give("", final=True)  # what policies held back of the text before the calls
+        if path.release.blocked:
+            return path.block(path.release.blocked)
         for said in calls:
             arguments = storable(said.arguments)
             call = replace(said, arguments=arguments, origins=argument_origins(arguments, seen))
@@ -92,6 +101,8 @@ class ToolSteps:
                 verdict = await self.guard(call, seen)
             if verdict.kind is not Kind.ALLOW:
                 return path.block(verdict)
+            wanted.append(call)
+        for call in wanted:
             path.uses.append(ToolUse(call, ToolResult(call.id, call.name, WAITING)))
             path.emit(ToolWanted(call))
         path.outcome = Outcome.CALLS
@@ -115,11 +126,12 @@ class ToolSteps:
                 return None
             path.uses.append(ToolUse(call, ToolResult(call.id, call.name, "(not finished)", error=True)))
             path.emit(ToolStarted(call))
+            self.ran = True
             result = await run_tool(tool, call, arguments, path.turn, path.spec.limits)
             path.uses.pop()
         text, verdict = await path.judge.tool_result(call, result)
         allowed = verdict.kind is Kind.ALLOW
-        use = ToolUse(call, replace(result, text=text if allowed else "(withheld by a policy)"))
+        use = ToolUse(call, replace(result, text=text if allowed else _WITHHELD))
         path.uses.append(use)
         path.passed("tool", call.name, began, error=result.error)
         if not allowed:

@@ -17,7 +17,7 @@ from sartor.errors import NamingError, OverloadedError, RunError, SartorError
 from sartor.judge import Approver, Judge
 from sartor.observing import Step
 from sartor.parts import BotParts, persona_of
-from sartor.policy import Kind, Verdict
+from sartor.policy import ALLOW, Kind, Verdict
 from sartor.prompt import after_tools, compose
 from sartor.speech import Speech
 from sartor.texts import in_language
@@ -89,10 +89,12 @@ class TurnPath:
             self.outcome = Outcome.CANCELLED
             await self.commit()
             raise
-        except NamingError:  # the conversation is not this user's: nothing to answer, nothing to store
+        except NamingError as error:  # the conversation is not this user's: nothing to answer, nothing to store
+            self.parts.observers.turn_refused(self.turn, error)
             raise
         except SartorError as error:
-            if isinstance(error, OverloadedError) and not self.uses:  # nothing was done yet: it can be tried again
+            if isinstance(error, OverloadedError) and not self.tools.ran:  # nothing was done yet: try it again
+                self.parts.observers.turn_refused(self.turn, error)
                 raise
             self.fail(str(error))
         except Exception as error:
@@ -152,8 +154,8 @@ class TurnPath:
             return [exchange for exchange in stored if exchange.question and exchange.reply]
         brought: list[Exchange] = []
         for exchange in self.options.history[-limit:] if limit else ():
-            text, verdict = await self.judge.input(exchange.question)
-            if verdict.kind is Kind.ALLOW:
+            text, verdict = await self.judge.input(exchange.question) if exchange.question else ("", ALLOW)
+            if verdict.kind is Kind.ALLOW and exchange.reply:
                 brought.append(replace(exchange, question=text))
         return brought
 
@@ -211,7 +213,7 @@ class TurnPath:
         self.outcome = outcome
         self.citations = () if not self.release.text else self.citations
         self.ending = f"\n\n{message}" if self.release.text else message
-        self.emit(Delta(self.ending))
+        self.emit(Delta(self.ending, closing=True))
 
     def reply(self) -> Reply:
         self.seconds["total"] = time.perf_counter() - self.began

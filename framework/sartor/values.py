@@ -42,6 +42,7 @@ __all__ = [
     "TurnOptions",
     "Usage",
     "VerdictRecord",
+    "Workload",
 ]
 
 JSONValue = str | int | float | bool | None | list["JSONValue"] | dict[str, "JSONValue"]
@@ -259,6 +260,16 @@ class Usage:
 NO_USAGE = Usage()
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How busy a model is. One that has a method `workload()` which gives this is watched: see `/metrics`."""
+
+    running: int
+    """Requests that it computes."""
+    waiting: int
+    """Requests that wait for it."""
+
+
 class Outcome(StrEnum):
     """How a turn ended."""
 
@@ -332,6 +343,8 @@ class Delta:
     """A further piece of the reply's text, cleared by every output policy."""
 
     text: str
+    closing: bool = False
+    """Whether it is the bot's own text that ends a reply which was blocked or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +383,7 @@ class Exchange:
     """An earlier turn of a conversation, as the policies let it be stored."""
 
     question: str
+    """Empty where the bot spoke first."""
     reply: str
 
 
@@ -400,7 +414,9 @@ class TurnOptions:
     """Further paragraphs, after those of the bot."""
     tools: tuple[CallerTool, ...] = ()
     tool_choice: str = "auto"
-    """``auto``, ``none``, ``required``, or the name of a tool."""
+    """``auto``, ``none``, ``required``, or the name of a tool: for the first answer of the model in this turn."""
+    parallel_calls: bool = True
+    """Whether the turn may end with several calls of the caller's tools at once."""
     uses: tuple[tuple[ToolUse, ...], ...] = ()
     """The caller's tools that this message has led to already: for each answer of the model that wanted some, the
     calls and their results. Results are of origin `tool`, whoever brings them."""

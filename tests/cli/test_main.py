@@ -5,7 +5,26 @@ from __future__ import annotations
 import pytest
 from sartor.cli import cli
 
-COMMANDS = "demo new list ingest chat ask test replay serve key mcp show model templates plugins plugin doctor".split()
+COMMANDS = [
+    "demo",
+    "new",
+    "list",
+    "ingest",
+    "chat",
+    "ask",
+    "test",
+    "compare",
+    "replay",
+    "serve",
+    "key",
+    "mcp",
+    "show",
+    "model",
+    "templates",
+    "plugins",
+    "plugin",
+    "doctor",
+]
 
 
 def test_the_commands_are_these_and_each_has_a_help(sartor):

@@ -57,3 +57,17 @@ def test_a_conversation_that_took_place_is_repeated(sartor, make_project):
     assert ran.code == 1 and "-39 EUR." in ran.out and "+45 EUR." in ran.out
     ran = sartor("replay", "acme", "nothing", "-p", str(root))
     assert ran.code == 2 and "no conversation 'nothing'" in ran.err
+
+
+def test_models_are_compared(sartor, make_project, tmp_path):
+    root = make_project(FILES, script=["39 EUR."])
+    text = (root / "sartor.yaml").read_text()
+    other = "  dear: {plugin: scripted, script: ['45 <EUR>.']}\nprices: {dear: {prompt: 10, generated: 30}}\n"
+    (root / "sartor.yaml").write_text(text.replace("embeddings: null\n", f"{other}embeddings: null\n"))
+    page = tmp_path / "page.html"
+    ran = sartor("compare", "--models", "scripted,dear", "--html", str(page), "-p", str(root))
+    assert ran.code == 0 and "1 of 1" in ran.out and "0 of 1" in ran.out
+    told = page.read_text()
+    assert "45 &lt;EUR&gt;." in told and "<EUR>" not in told and "http" not in told
+    ran = sartor("compare", "--models", "scripted,none", "-p", str(root))
+    assert ran.code == 2 and "no model 'none'" in ran.err

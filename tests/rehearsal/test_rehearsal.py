@@ -14,6 +14,7 @@ from sartor.rehearsal.run import rehearse, tape_path
 from sartor.rehearsal.script import Expect, find_scripts
 from sartor.rehearsal.smoke import ATTACKS, smoke
 from sartor.rehearsal.stage import FIRST_MOMENT, open_stage
+from sartor.spec import PriceSpec
 from sartor.values import Citation, Outcome, Reply, ToolCall, ToolResult, ToolUse, Turn, Usage, VerdictRecord
 
 BOT = "acme/support"
@@ -95,6 +96,16 @@ async def test_meaning_is_judged_by_embeddings():
     assert fault.key == "meaning" and "0.40" in fault.got
     with pytest.raises(UsageError, match="needs embeddings"):
         await compare(wanted, reply(), None)
+
+
+async def test_what_a_turn_may_cost():
+    price = PriceSpec(prompt=1, cached=0.1, generated=10)
+    said = reply(usage=Usage(1000, 500, 100, 1))  # 500 + 50 + 1000 millionths
+    assert not await compare(Expect(cost=0.00155), said, None, price=price)
+    [fault] = await compare(Expect(cost=0.001), said, None, price=price)
+    assert (fault.key, fault.got) == ("cost", "0.00155")
+    with pytest.raises(UsageError, match="needs the price"):
+        await compare(Expect(cost=1), said, None)
 
 
 async def test_conversations_are_held_and_faults_have_their_place(make_project):

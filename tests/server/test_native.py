@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import jwt
@@ -136,6 +137,40 @@ async def test_the_host_signs_who_speaks(serve, monkeypatch):
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_user_token")
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"exp": None}, "it has no claim 'exp'"),
+        ({"exp": 1}, "it has expired"),
+        ({"iss": "evil"}, "its claim 'iss' is not what `users.issuer` in tenant.yaml says"),
+        ({"aud": "shop"}, "its claim 'aud' is not what `users.for_service` in tenant.yaml says"),
+        ({"sub": "visitor:x"}, "its claim 'sub' cannot be a user's id"),
+        ({"attributes": [1]}, "its claim 'attributes' is no object"),
+    ],
+)
+async def test_a_host_learns_what_is_wrong_with_its_token(serve, monkeypatch, changed, why):
+    monkeypatch.setenv("ACME_USERS", "a secret of thirty-two characters!!")
+    claims = {"sub": "u-17", "iss": "acme", "aud": "chat", "exp": 4102444800, **changed}
+    files = {"tenants/acme/tenant.yaml": USERS["tenants/acme/tenant.yaml"].replace("}", ", for_service: chat}")}
+    told = {name: value for name, value in claims.items() if value is not None}
+    async with serve(files=files) as served:
+        asked = {"bot": "acme/support", "token": jwt.encode(told, "a secret of thirty-two characters!!")}
+        answer = await served.client.post("/v1/sessions", json=asked, headers={"Origin": "https://shop.example"})
+        assert (answer.status_code, answer.json()["error"]["message"]) == (401, f"the token does not hold: {why}")
+
+
+@pytest.mark.parametrize(("secret", "what"), [("", "ACME_USERS is not set"), ("too short", "shorter than 32 bytes")])
+async def test_users_are_refused_and_the_operator_told_where_their_secret_is_none(
+    serve, monkeypatch, caplog, secret, what
+):
+    monkeypatch.setenv("ACME_USERS", secret)
+    async with serve(files=USERS) as served:
+        asked = {"bot": "acme/support", "token": jwt.encode({"sub": "u"}, "another secret of thirty-two chars!")}
+        answer = await served.client.post("/v1/sessions", json=asked, headers={"Origin": "https://shop.example"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+        assert what in caplog.text and "ACME_USERS" not in answer.text
+
+
 async def test_a_repeated_request_gives_the_first_turn(serve):
     async with serve(script=["One.", "Two."]) as served:
         headers = {**await served.key(), "Idempotency-Key": "k1"}
@@ -207,6 +242,17 @@ async def test_too_many_turns_are_refused_with_a_time_to_come_back(serve):
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         answer = await served.client.post("/v1/turns", json={"bot": "support", "text": "Hi"}, headers=key)
         assert answer.status_code == 200
+
+
+async def test_too_many_requests_are_refused_before_they_are_read(serve):
+    async with serve(script=["One."], delay=0.2, sartor_yaml="service: {requests: 1}\n") as served:
+        key = await served.key()
+        first = asyncio.create_task(served.client.post("/v1/turns", json={"bot": "support", "text": "Hi"}, headers=key))
+        await asyncio.sleep(0.05)
+        second = await served.client.post("/v1/turns", content=b"{", headers=key)
+        assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+        assert (await served.client.get("/healthz")).status_code == 200
+        assert (await first).status_code == 200
 
 
 async def test_the_description_of_the_api_is_there(serve):

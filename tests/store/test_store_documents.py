@@ -113,6 +113,7 @@ async def test_erasing_takes_one_tenant_whole(
         await tenant.commit(make_reply(tenant=tenant.tenant, id="t1"))
         await tenant.put_document("support", "delivery.md", "aa", "T", make_chunks(3, tenant=tenant.tenant))
         await tenant.put_feedback("t1", 1, "Good.")
+        await tenant.put_response("t1", "", {"store": True})
         await tenant.claim("ann", "request-1", "fingerprint", "t1")
         await tenant.add_key(
             KeyRow(f"key-{tenant.tenant}", tenant.tenant, "", "digest", frozenset(), datetime.now(UTC))
@@ -121,6 +122,7 @@ async def test_erasing_takes_one_tenant_whole(
     assert gone == {
         "api_keys": 1,
         "requests": 1,
+        "responses": 1,
         "feedback": 1,
         "verdicts": 0,
         "tool_uses": 0,

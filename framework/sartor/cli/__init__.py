@@ -20,6 +20,7 @@ _COMMANDS = {
     "chat": "Talk to a bot in the terminal.",
     "ask": "Ask a bot one question.",
     "test": "Rehearse the conversations of bots, and attack them.",
+    "compare": "Hold the same conversations on several models, side by side.",
     "replay": "Repeat a real conversation on the present bot, and show what changed.",
     "serve": "Serve the bots over HTTP.",
     "key": "Make, list and revoke API keys.",

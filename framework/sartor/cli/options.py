@@ -10,7 +10,9 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-__all__ = ["find_project", "project_option", "run_async"]
+from sartor.errors import DiskError
+
+__all__ = ["find_project", "project_option", "run_async", "write_file"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,3 +42,11 @@ def run_async(function: Callable[P, Coroutine[object, object, T]]) -> Callable[P
         return asyncio.run(function(*args, **kwargs))
 
     return run
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write what a command was asked to write. Raises `DiskError`."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(path)) from error

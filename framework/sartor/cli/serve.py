@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -17,50 +17,71 @@ if TYPE_CHECKING:
 __all__ = ["command", "reloaded"]
 
 _PROJECT = "SARTOR_PROJECT"
+_LOGS = "SARTOR_LOGS"
 
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: any free.")
 @click.option("--reload", is_flag=True, help="Start anew when a file of the project changes, while developing.")
+@click.option("--log", default="text", show_default=True, type=click.Choice(["text", "json"]), help="The form of logs.")
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least level that is logged.",
+)
+@click.option("--log-content", is_flag=True, help="Log messages of exceptions too, which may hold what users wrote.")
 @project_option
-def command(host: str, port: int, reload: bool, project: Path | None) -> None:
+def command(
+    host: str,
+    port: int,
+    reload: bool,
+    log: Literal["text", "json"],
+    log_level: str,
+    log_content: bool,
+    project: Path | None,
+) -> None:
     """Serve the bots of the project over HTTP: OpenAI's API, our own, the widget. /docs describes it."""
     from sartor.asgi import app
     from sartor.project import Project
 
     try:
         import uvicorn
+
+        from sartor.server.logs import set_up_logs
+        from sartor.server.serving import SETTINGS, serve
     except ModuleNotFoundError as error:
         raise UsageError(
-            "serving needs uvicorn, which is not installed", remedy="pip install 'sartor[serve]'"
+            f"serving needs the package {error.name!r}, which is not installed", remedy="pip install 'sartor[serve]'"
         ) from error
     root = find_project(project)
     spec = Project(root).spec.service
-    settings = {
-        "host": host,
-        "port": port,
-        "timeout_graceful_shutdown": int(spec.drain_seconds) + 1,
-        "server_header": False,
-    }
-    if reload:
-        os.environ[_PROJECT] = str(root.absolute())
-        folders = [str(root.absolute())]
-        uvicorn.run(
-            "sartor.cli.serve:reloaded",
-            factory=True,
-            reload=True,
-            reload_dirs=folders,
-            reload_includes=["*.yaml", "*.py"],
-            reload_excludes=["state/*"],
-            **settings,  # type: ignore[arg-type]
-        )
-    else:
-        uvicorn.run(app(root), **settings)  # type: ignore[arg-type]
+    set_up_logs(log, level=log_level, content=log_content)
+    if not reload:
+        return serve(app(root), host=host, port=port, drain_seconds=spec.drain_seconds)
+    os.environ[_PROJECT] = str(root.absolute())
+    os.environ[_LOGS] = " ".join([log, log_level, *(["content"] if log_content else [])])
+    uvicorn.run(
+        "sartor.cli.serve:reloaded",
+        factory=True,
+        host=host,
+        port=port,
+        reload=True,
+        reload_dirs=[str(root.absolute())],
+        reload_includes=["*.yaml", "*.py"],
+        reload_excludes=["state/*"],
+        timeout_graceful_shutdown=1,  # who develops does not want to wait
+        **SETTINGS,  # type: ignore[arg-type]
+    )
 
 
 def reloaded() -> FastAPI:
     """The application of a process that `--reload` started."""
     from sartor.asgi import app
+    from sartor.server.logs import set_up_logs
 
+    log, level, *content = os.environ[_LOGS].split()
+    set_up_logs("json" if log == "json" else "text", level=level, content=bool(content))
     return app(os.environ[_PROJECT])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sartor.cli.options import find_project, project_option, run_async
-from sartor.errors import DiskError, UsageError
+from sartor.cli.options import find_project, project_option, run_async, write_file
+from sartor.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,7 +67,7 @@ async def command(
                 _show_findings(bot_id, findings[bot_id])
     for path, text in ((junit, as_junit(results, findings)), (json_file, _json(as_json(results, findings)))):
         if path is not None:
-            _write(path, text)
+            write_file(path, text)
     _summary(results, findings, directory, only)
     if any(not result.passed for result in results) or any(findings.values()):
         raise SystemExit(1)
@@ -81,13 +81,6 @@ def _all(directory: Path) -> list[str]:
 
 def _json(told: dict[str, object]) -> str:
     return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DiskError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
 
 
 def _show(result: Result) -> None:

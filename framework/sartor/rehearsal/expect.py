@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sartor.errors import UsageError
+from sartor.rehearsal.cost import cost_of
 from sartor.rehearsal.script import Expect, ToolExpect
+from sartor.spec import PriceSpec
 from sartor.values import JSONValue, Reply, ToolUse
 
 __all__ = ["Fault", "Similarity", "compare"]
@@ -26,8 +28,10 @@ class Fault:
     got: str
 
 
-async def compare(expect: Expect, reply: Reply, alike: Similarity | None, *, timed: bool = True) -> list[Fault]:
-    """The expectations that `reply` does not meet. `timed`: seconds are judged.
+async def compare(
+    expect: Expect, reply: Reply, alike: Similarity | None, *, timed: bool = True, price: PriceSpec | None = None
+) -> list[Fault]:
+    """The expectations that `reply` does not meet. `timed`: seconds are judged. `price` is the model's.
 
     Raises `UsageError` where an expectation cannot be judged, since something for it is missing.
     """
@@ -46,6 +50,13 @@ async def compare(expect: Expect, reply: Reply, alike: Similarity | None, *, tim
         faults.append(Fault("seconds", f"at most {expect.seconds:g}", f"{seconds:.2f}"))
     if expect.tokens is not None and tokens > expect.tokens:
         faults.append(Fault("tokens", f"at most {expect.tokens}", str(tokens)))
+    if expect.cost is not None:
+        if price is None:
+            raise UsageError(
+                f"`cost` needs the price of the model {reply.model!r}", remedy="Add it to prices in sartor.yaml."
+            )
+        if (cost := cost_of(reply.usage, price)) > expect.cost:
+            faults.append(Fault("cost", f"at most {expect.cost:g}", f"{cost:g}"))
     return faults
 
 

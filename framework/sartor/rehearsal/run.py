@@ -46,6 +46,7 @@ class Result:
     bot: str
     name: str
     file: str
+    model: str = ""
     turns: list[TurnResult] = field(default_factory=list)
     seconds: float = 0.0
     error: str = ""
@@ -65,6 +66,7 @@ async def rehearse(
     bot_id: str,
     *,
     mode: Mode = "live",
+    model: str = "",
     only: str = "",
     at_once: int = 4,
     progress: Callable[[Result], None] | None = None,
@@ -72,8 +74,12 @@ async def rehearse(
     """Hold every conversation of the bot's tests whose name contains `only`, some at once; results in their order.
 
     `mode` ``record`` notes what model and tools say in the bot's `tests/recordings`, ``replay`` plays that again.
-    Raises `SpecError` for a test that cannot be read.
+    `model` is a name under `models` in `sartor.yaml`, in place of the bot's own. Raises `SpecError` for a test that
+    cannot be read, `NamingError` for a model that there is none.
     """
+    parts = bots.parts(bot_id)
+    if model:
+        parts = replace(parts, model=bots.model(model), model_name=model)
     effective = bots.project.bot(bot_id)
     wanted = [
         (script, at, conversation)
@@ -85,10 +91,10 @@ async def rehearse(
 
     async def one(script: Script, at: int, conversation: Conversation) -> Result:
         async with gate:
-            result = Result(bot_id, conversation.name, str(script.path))
+            result = Result(bot_id, conversation.name, str(script.path), parts.model_name)
             began = time.perf_counter()
             try:
-                await _hold(bots, result, script, at, conversation, mode)
+                await _hold(bots, parts, result, (script, at), mode)
             except Exception as error:
                 result.error = str(error) or type(error).__name__
             result.seconds = time.perf_counter() - began
@@ -99,8 +105,9 @@ async def rehearse(
     return list(await asyncio.gather(*(one(*told) for told in wanted)))
 
 
-async def _hold(bots: Bots, result: Result, script: Script, at: int, conversation: Conversation, mode: Mode) -> None:
-    parts = bots.parts(result.bot)
+async def _hold(bots: Bots, parts: BotParts, result: Result, which: tuple[Script, int], mode: Mode) -> None:
+    script, at = which
+    conversation = script.conversations[at]
     path = tape_path(parts.info.directory, conversation.name)
     tape: Tape | None = None
     if mode != "live":
@@ -108,7 +115,8 @@ async def _hold(bots: Bots, result: Result, script: Script, at: int, conversatio
 
         tape = Tape.read(path) if mode == "replay" else Tape()
         parts = _taped(parts, tape, played=mode == "replay")
-    bot = steady(parts, path.stem)
+    bot = steady(parts, f"{path.stem}-{parts.model_name}")
+    price = bots.project.spec.prices.get(parts.model_name)
     talk = ""
 
     async def approve(call: ToolCall, reason: str) -> bool:
@@ -127,7 +135,7 @@ async def _hold(bots: Bots, result: Result, script: Script, at: int, conversatio
         talk = reply.turn.conversation
         if tape is not None:
             tape.reply(said.say, reply.text, played=mode == "replay")
-        faults = await compare(said.expect, reply, _similarity(bots), timed=mode != "replay")
+        faults = await compare(said.expect, reply, _similarity(bots), timed=mode != "replay", price=price)
         differences, place = tuple(tape.differences) if tape else (), script.place(at, number)
         result.turns.append(TurnResult(said.say, place, reply, tuple(faults), differences))
         if differences:  # what follows would only repeat it

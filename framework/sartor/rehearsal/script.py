@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from sartor.errors import SpecError
 from sartor.layers import Layer, fill_values, merge
@@ -28,6 +29,17 @@ __all__ = [
     "VerdictExpect",
     "find_scripts",
 ]
+
+
+def _written(value: object) -> object:
+    """Numbers as the text that they are written as: ``text: 39``."""
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Texts = Annotated[list[str] | str, BeforeValidator(_written)]
+"""One text, or several."""
 
 
 class ToolExpect(Spec):
@@ -59,13 +71,13 @@ class Expect(Spec):
     """What is expected of one reply. Everything that is said must hold."""
 
     outcome: Outcome | None = None
-    text: list[str] | str = []
+    text: Texts = []
     """The reply holds each of these, letter case and spacing aside."""
-    never: list[str] | str = []
+    never: Texts = []
     """The reply holds none of these."""
-    matches: list[str] | str = []
+    matches: Texts = []
     """Regular expressions that are found in the reply."""
-    cites: list[str] | str = []
+    cites: Texts = []
     """Documents that the reply cites: ``delivery.md``, or with the place in it, ``prices.pdf#page=3``."""
     tools: list[ToolExpect] = []
     """Tools that were used, in this order; others may have been used in between."""
@@ -80,6 +92,8 @@ class Expect(Spec):
     """The turn took no longer. Not judged when a recording is played."""
     tokens: int | None = Field(default=None, gt=0)
     """Prompt and reply, over all calls of the model, had no more."""
+    cost: float | None = Field(default=None, gt=0)
+    """The turn cost no more, by `prices` in `sartor.yaml`."""
 
     @field_validator("matches")
     @classmethod

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import sartor
 from sartor.bots import Bots
-from sartor.server import channels, failures, mcp
+from sartor.server import channels, failures, mcp, operations, widget
 from sartor.server.limits import Door
-from sartor.server.native import conversations, sessions, turns
+from sartor.server.native import approvals, conversations, documents, feedback, passages, sessions, turns
+from sartor.server.openai import chat, embeddings, models, responses
 from sartor.server.openapi import describe
+from sartor.server.requests import Requests
 from sartor.server.service import Service
 
 __all__ = ["Opener", "build"]
@@ -29,8 +28,18 @@ _ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     conversations.router,
     turns.router,
+    approvals.router,
+    feedback.router,
+    passages.router,
+    documents.router,
+    chat.router,
+    models.router,
+    embeddings.router,
+    responses.router,
+    widget.router,
     channels.router,
     mcp.router,
+    operations.router,
 )
 
 
@@ -42,10 +51,12 @@ def build(opened: Opener, *, docs: bool = True) -> FastAPI:
         async with AsyncExitStack() as stack:
             service = Service(await stack.enter_async_context(opened()))
             app.state.sartor = service
+            service.readiness.begin()
             try:
                 yield
             finally:
                 await service.drain()
+                await service.close()
                 del app.state.sartor
 
     app = _described(lifespan) if docs else FastAPI(openapi_url=None, lifespan=lifespan)
@@ -60,7 +71,7 @@ def build(opened: Opener, *, docs: bool = True) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Sartor-User"],
         expose_headers=["Retry-After", "X-Request-Id"],
     )
-    app.add_middleware(_RequestIds)
+    app.add_middleware(Requests)
     return app
 
 
@@ -71,24 +82,3 @@ def _described(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]])
     )
     describe(app)
     return app
-
-
-class _RequestIds:
-    """ASGI middleware: an id for each request, told in ``X-Request-Id``, to find it again in the logs."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        id_ = f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = id_
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = id_
-                MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
-            await send(message)
-
-        return await self._app(scope, receive, sending)

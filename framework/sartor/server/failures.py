@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from sartor.errors import (
     BusyError,
+    DiskError,
     KnowledgeError,
     ModelError,
     NamingError,
@@ -24,7 +25,7 @@ from sartor.errors import (
     UsageError,
 )
 
-__all__ = ["RESPONSES", "Failure", "failure_of", "install", "json_failure"]
+__all__ = ["RESPONSES", "ErrorDetail", "Failure", "failure_of", "install", "json_failure"]
 
 log = logging.getLogger("sartor.server")
 
@@ -118,7 +119,7 @@ def failure_of(error: BaseException) -> Failure:
             pass
         case UsageError() if type(error) is UsageError and error.where is None:
             return Failure(400, f"{error.what}. {error.remedy}" if error.remedy else error.what, code="invalid_request")
-        case ModelError() | StoreError() | BusyError():
+        case ModelError() | StoreError() | BusyError() | DiskError():
             log.error("a request failed: %s", error, exc_info=error)
             return Failure(503, "the bot cannot answer at the moment", code="unavailable", headers={"Retry-After": "5"})
     log.error("a request failed", exc_info=error)

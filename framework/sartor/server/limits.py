@@ -53,7 +53,7 @@ class Door:
     async def _read(self, scope: Scope, receive: Receive, limit: int) -> bytes | None:
         """The whole body; None where the client went away. Raises `Failure` 413."""
         told = Headers(scope=scope).get("content-length", "")
-        if told.isdigit() and int(told[:20]) > limit:
+        if told.isascii() and told.isdigit() and int(told[:20]) > limit:
             raise _too_large(limit)
         pieces: list[bytes] = []
         size = 0

@@ -8,15 +8,21 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sartor.bots import Bots
+from sartor.errors import SartorError
+from sartor.server.eventlog import EventLog
 from sartor.server.failures import Failure, failure_of
 from sartor.servicespec import ServiceSpec
-from sartor.values import Event, Finished, JSONValue, Reply, Started, ToolCall, TurnOptions
+from sartor.values import Delta, Event, Finished, JSONValue, Reply, ToolCall, ToolStarted, TurnOptions
 
 __all__ = ["Approval", "Decided", "LiveTurn", "LiveTurns", "Note", "Question"]
 
 log = logging.getLogger("sartor.server")
+
+_TO_COME = 10.0
+"""Seconds that the listener for whom a turn was begun has to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Approval:
 
     call: ToolCall
     reason: str
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +60,23 @@ Note = Event | Approval | Decided | Failure
 """What happens in a turn, as listeners are told of it."""
 
 
-class LiveTurn:
+class LiveTurn(EventLog[Note]):
     """One turn that runs: everything that happened in it, and who listens."""
 
     def __init__(self, id_: str, question: Question, keep: float) -> None:
+        super().__init__()
         self.id = id_
         self.question = question
-        self.notes: list[Note] = []
-        self.done = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.came_to_nothing: Callable[[], Awaitable[None]] | None = None
-        """Called when the turn failed in a way that left nothing stored."""
+        """Called when the turn left nothing behind: nothing is stored, and no tool was run."""
+        self.cancelled = False
+        self._begun = False
         self._keep = keep
         self._listeners = 0
-        self._news = asyncio.Event()
         self._waiting: dict[str, tuple[Approval, asyncio.Future[bool]]] = {}
         self._leaving: asyncio.TimerHandle | None = None
+        self._leave(max(keep, _TO_COME))
 
     @property
     def approvals(self) -> list[Approval]:
@@ -84,19 +92,14 @@ class LiveTurn:
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
-        at = max(after, 0)
         try:
-            while True:
-                while at < len(self.notes):
-                    at += 1
-                    yield at, self.notes[at - 1]
-                if self.done.is_set():
-                    return
-                await self._news.wait()
+            async with aclosing(super().listen(after)) as notes:
+                async for numbered in notes:
+                    yield numbered
         finally:
             self._listeners -= 1
             if not self._listeners and not self.done.is_set():
-                self._leave()
+                self._leave(self._keep)
 
     async def outcome(self) -> Reply:
         """The reply, when the turn is over. Raises the `Failure` that it ended with."""
@@ -109,9 +112,11 @@ class LiveTurn:
         raise Failure(503, "the turn was cancelled before anything came of it", code="cancelled")
 
     def cancel(self) -> None:
-        """End the turn; what had been released is stored."""
-        if self.task is not None:
-            self.task.cancel()
+        """End the turn; what had been released is stored. Calling it again does nothing."""
+        if not self.cancelled and not self.done.is_set():
+            self.cancelled = True
+            if self._begun and self.task is not None:
+                self.task.cancel()
 
     def decide(self, call: str, approve: bool) -> bool:
         """Let a tool call that waits run, or not; false where none of that id waits."""
@@ -135,30 +140,30 @@ class LiveTurn:
         self.note(Decided(call.id, approve))
         return approve
 
-    def note(self, note: Note) -> None:
-        self.notes.append(note)
-        self._tell()
+    def begin(self) -> bool:
+        """Called by the task that walks the turn, when it does: false where it was cancelled before."""
+        self._begun = True
+        return not self.cancelled
 
     def end(self) -> None:
-        self.done.set()
-        self._tell()
+        if self._leaving is not None:
+            self._leaving.cancel()
+        super().end()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
-    def _leave(self) -> None:
-        if self._keep <= 0:
+    def _leave(self, seconds: float) -> None:
+        if seconds <= 0:
             self.cancel()
         else:
-            self._leaving = asyncio.get_running_loop().call_later(self._keep, self.cancel)
+            self._leaving = asyncio.get_running_loop().call_later(seconds, self.cancel)
 
 
 class LiveTurns:
     """The turns that run in this process, at most so many at once."""
 
-    def __init__(self, bots: Bots, spec: ServiceSpec) -> None:
+    def __init__(self, bots: Bots, spec: ServiceSpec, refused: Callable[[], None] = lambda: None) -> None:
+        """`refused` is called for each turn that there is no room for."""
         self._bots = bots
+        self._refused = refused
         self._spec = spec
         self._turns: dict[tuple[str, str], LiveTurn] = {}
         self._running: Counter[str] = Counter()
@@ -185,6 +190,7 @@ class LiveTurns:
         if self.draining:
             raise Failure(503, "the service is about to stop", code="unavailable", headers={"Retry-After": "5"})
         if self.running >= self._spec.turns or self._running[tenant] >= self._spec.tenant_turns:
+            self._refused()
             message = "too many turns run already; try again later"
             raise Failure(429, message, code="overloaded", headers={"Retry-After": "1"})
         self._running[tenant] += 1
@@ -240,23 +246,38 @@ class LiveTurns:
 
     async def _run(self, turn: LiveTurn, stream: AsyncGenerator[Event]) -> None:
         try:
+            if not turn.begin():
+                raise asyncio.CancelledError
             async with aclosing(stream) as events:
                 async for event in events:
                     turn.note(event)
         except asyncio.CancelledError:
-            await self._cancelled(turn)
+            turn.note(await self._cancelled(turn))
         except Exception as error:
-            if turn.came_to_nothing is not None:
-                await turn.came_to_nothing()
+            await self._forget(turn)
             turn.note(failure_of(error))
         finally:
             turn.end()
 
-    async def _cancelled(self, turn: LiveTurn) -> None:
-        """Tell listeners what was stored of a turn that was cancelled."""
-        if not any(isinstance(note, Started) for note in turn.notes):
-            return
-        store = self._bots.store.tenant(turn.question.bot_id.partition("/")[0])
-        stored = await store.reply(turn.id)
+    async def _cancelled(self, turn: LiveTurn) -> Finished | Failure:
+        """What listeners are told of a turn that was cancelled: what was stored of it."""
+        try:
+            stored = await self._bots.store.tenant(turn.question.bot_id.partition("/")[0]).reply(turn.id)
+        except SartorError as error:
+            return failure_of(error)
         if stored is not None:
-            turn.note(Finished(stored.reply))
+            told = "".join(note.text for note in turn.notes if isinstance(note, Delta))
+            if stored.reply.text != told and stored.reply.text.startswith(told):  # released as it was cancelled
+                turn.note(Delta(stored.reply.text[len(told) :]))
+            return Finished(stored.reply)
+        await self._forget(turn)
+        return Failure(503, "the turn was cancelled before anything came of it", code="cancelled")
+
+    async def _forget(self, turn: LiveTurn) -> None:
+        """Let the same request be made again, unless a tool was run for it already."""
+        if turn.came_to_nothing is None or any(isinstance(note, ToolStarted) for note in turn.notes):
+            return
+        try:
+            await turn.came_to_nothing()
+        except SartorError:
+            log.exception("the request that began turn %s cannot be made again for a while", turn.id)

@@ -10,8 +10,12 @@ from starlette.requests import HTTPConnection
 
 from sartor.bots import Bots
 from sartor.intake import Intake
+from sartor.server.ingesting import IngestJobs
 from sartor.server.keys import Keys
 from sartor.server.live import LiveTurns
+from sartor.server.logs import TurnLines
+from sartor.server.metrics import Metrics
+from sartor.server.readiness import Readiness
 from sartor.server.secret import load_secret
 from sartor.server.sessions import Sessions
 from sartor.servicespec import ServiceSpec
@@ -31,16 +35,30 @@ class Service:
         secret = load_secret(self.spec.secret, bots.project.directory)
         self.keys = Keys(bots.store, secret)
         self.sessions = Sessions(secret, self.spec.session_hours)
-        self.live = LiveTurns(bots, self.spec)
+        self.metrics = Metrics(models=lambda: bots.models, tools=self._tools)
+        self.readiness = Readiness(bots)
+        self.live = LiveTurns(bots, self.spec, self.metrics.no_room)
+        self._observers = [TurnLines(), self.metrics]
+        bots.observers[:0] = self._observers
         self.intake = Intake(bots)
+        self.jobs = IngestJobs(bots)
         self.draining = False
         """Whether the service was told to stop: it takes nothing new."""
 
     async def drain(self) -> None:
-        """Take no more turns, and wait for those that run, for `service.drain_seconds` at most."""
+        """Take nothing new, and wait for what runs, for `service.drain_seconds` at most."""
         self.draining = True
         seconds = self.spec.drain_seconds
-        await asyncio.gather(self.live.drain(seconds), self.intake.close(seconds))
+        await asyncio.gather(self.live.drain(seconds), self.jobs.drain(seconds), self.intake.close(seconds))
+
+    async def close(self) -> None:
+        """Leave the open project as it was, which a host may go on to use."""
+        await self.readiness.close()
+        for observer in self._observers:
+            self.bots.observers.remove(observer)
+
+    def _tools(self, bot_id: str) -> set[str]:
+        return {tool.name for tool in self.bots[bot_id].tools}
 
 
 def service_of(connection: HTTPConnection) -> Service:
@@ -48,6 +66,6 @@ def service_of(connection: HTTPConnection) -> Service:
     service = getattr(connection.app.state, "sartor", None)
     if service is None:
         raise RuntimeError(
-            "the application was not started: run its lifespan, or mount it as docs/how-to/embed.md tells"
+            "the application was not started: run its lifespan, or mount it as docs/how-to/mount.md tells"
         )
     return cast("Service", service)

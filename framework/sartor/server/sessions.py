@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -26,12 +27,16 @@ from sartor.values import JSONValue
 
 __all__ = ["VISITOR", "Person", "Sessions", "person_of"]
 
+log = logging.getLogger("sartor.server")
+
 VISITOR = "visitor:"
 """How the ids of visitors begin; no host may sign a user whose id begins so."""
 
 _ISSUER = "sartor"
 _MOST = 8192
 """Characters of a token."""
+_LEAST = 32
+"""Bytes of a secret for HS256 (RFC 7518, section 3.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Sessions:
 
 
 async def person_of(token: str, users: UsersSpec | None, directory: Path) -> Person:
-    """Who the host application says that speaks. Raises `Failure` 401 for a token that does not hold.
+    """Who the host application says that speaks. Raises `Failure` 401 for a token that does not hold, and 503 where
+    that cannot be found out.
 
     `directory` is the tenant's, from which files of secrets count.
     """
@@ -102,21 +108,32 @@ async def person_of(token: str, users: UsersSpec | None, directory: Path) -> Per
             leeway=30,
             options={"require": ["exp", users.user], "verify_aud": bool(users.for_service)},
         )
-    except (jwt.PyJWTError, UsageError) as error:
-        raise _refused("invalid_user_token") from error
+    except (UsageError, jwt.PyJWKClientConnectionError) as error:
+        log.error("users of the tenant %s cannot be checked: %s", directory.name, error)
+        raise Failure(503, "users cannot be checked at the moment", code="unavailable") from error
+    except jwt.PyJWTError as error:
+        raise _refused("invalid_user_token", _why(error)) from error
     user, audience, attributes = (claims.get(name) for name in (users.user, users.audience, users.attributes))
     if isinstance(user, int) and not isinstance(user, bool):
         user = str(user)
     if not isinstance(user, str) or not user or user.startswith((VISITOR, "key:")) or len(user.encode()) > 256:
-        raise _refused("invalid_user_token")
-    if not isinstance(audience or "", str) or not isinstance(attributes or {}, dict):
-        raise _refused("invalid_user_token")
+        raise _refused("invalid_user_token", f"its claim {users.user!r} cannot be a user's id")
+    if not isinstance(audience or "", str):
+        raise _refused("invalid_user_token", f"its claim {users.audience!r} is no text")
+    if not isinstance(attributes or {}, dict):
+        raise _refused("invalid_user_token", f"its claim {users.attributes!r} is no object")
     return Person(user, audience or "", _plain(attributes or {}))
 
 
 async def _key(token: str, users: UsersSpec, directory: Path) -> tuple[jwt.PyJWK | str, list[str]]:
     if users.secret:
-        return resolve_secret(users.secret, directory), list(users.algorithms or ["HS256"])
+        secret = resolve_secret(users.secret, directory)
+        if len(secret.encode()) < _LEAST:
+            raise UsageError(
+                f"the secret of users ({users.secret}) is shorter than {_LEAST} bytes",
+                remedy="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return secret, list(users.algorithms or ["HS256"])
     keys = _remote(users.jwks)
     found = await asyncio.to_thread(keys.get_signing_key_from_jwt, token)
     return found, list(users.algorithms or ["RS256", "ES256", "EdDSA"])
@@ -136,5 +153,22 @@ def _plain(attributes: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
     return dict(attributes)
 
 
-def _refused(code: str = "invalid_session") -> Failure:
-    return Failure(401, "the token does not hold, or no longer", code=code, headers={"WWW-Authenticate": "Bearer"})
+def _why(error: jwt.PyJWTError) -> str:
+    """What is wrong with a token, in words that tell nothing but what its sender may know."""
+    match error:
+        case jwt.MissingRequiredClaimError():
+            return f"it has no claim {error.claim!r}"
+        case jwt.ExpiredSignatureError():
+            return "it has expired"
+        case jwt.InvalidSignatureError() | jwt.InvalidAlgorithmError():
+            return "it is not signed as `users` in tenant.yaml says"
+        case jwt.InvalidAudienceError():
+            return "its claim 'aud' is not what `users.for_service` in tenant.yaml says"
+        case jwt.InvalidIssuerError():
+            return "its claim 'iss' is not what `users.issuer` in tenant.yaml says"
+    return ""
+
+
+def _refused(code: str = "invalid_session", why: str = "") -> Failure:
+    told = f"the token does not hold: {why}" if why else "the token does not hold, or no longer"
+    return Failure(401, told, code=code, headers={"WWW-Authenticate": "Bearer"})

@@ -35,14 +35,23 @@ def event_bytes(data: object, *, name: str = "", id_: str = "") -> bytes:
 
 class EventStream(Response):
     """Streams what `source` yields, as it comes. The source is closed when the client goes, or takes nothing for
-    `stall_seconds`."""
+    `stall_seconds`.
+
+    `first` is what the source has yielded already: so that its first step may still fail in another way.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, source: AsyncGenerator[bytes], *, stall_seconds: float, headers: Mapping[str, str] | None = None
+        self,
+        source: AsyncGenerator[bytes],
+        *,
+        stall_seconds: float,
+        headers: Mapping[str, str] | None = None,
+        first: bytes = b"",
     ) -> None:
         self._source = source
+        self._first = first
         self._stall = stall_seconds
         self._sending = asyncio.Lock()
         self._quiet = True
@@ -65,6 +74,8 @@ class EventStream(Response):
                 raise result
 
     async def _pump(self, send: Send) -> None:
+        if self._first:
+            await self._send(send, self._first)
         async for piece in self._source:
             await self._send(send, piece)
         await self._send(send, b"", more=False)

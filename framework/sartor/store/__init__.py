@@ -5,7 +5,15 @@ Importing it imports SQLAlchemy, which takes a fifth of a second, so the core do
 
 from __future__ import annotations
 
-from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredTurn
+from sartor.store.rows import (
+    ConversationRow,
+    DocumentRow,
+    FeedbackRow,
+    KeyRow,
+    RequestRow,
+    StoredResponse,
+    StoredTurn,
+)
 from sartor.store.store import Store
 from sartor.store.tenant import TenantStore
 
@@ -16,6 +24,7 @@ __all__ = [
     "KeyRow",
     "RequestRow",
     "Store",
+    "StoredResponse",
     "StoredTurn",
     "TenantStore",
 ]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sartor.values import Reply
+from sartor.values import JSONValue, Reply
 
-__all__ = ["ConversationRow", "DocumentRow", "FeedbackRow", "KeyRow", "RequestRow", "StoredTurn"]
+__all__ = [
+    "ConversationRow",
+    "DocumentRow",
+    "FeedbackRow",
+    "KeyRow",
+    "RequestRow",
+    "StoredResponse",
+    "StoredTurn",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,17 @@ class StoredTurn:
     """Which turn of its conversation it is, from 1."""
     committed: datetime
     """In UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A turn that was asked for as a response."""
+
+    turn: StoredTurn
+    previous: str
+    """The turn that it goes on from; empty: none."""
+    told: Mapping[str, JSONValue]
+    """What the request said beside the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ __all__ = [
     "feedback",
     "metadata",
     "requests",
+    "responses",
     "tenants",
     "tool_uses",
     "turns",
@@ -254,3 +255,14 @@ feedback = sa.Table(
     sa.PrimaryKeyConstraint("tenant", "user_id", "turn"),
     sa.ForeignKeyConstraint(["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"]),
 )
+
+responses = sa.Table(
+    "responses",
+    metadata,
+    *map(_key, ("tenant", "user_id", "turn")),
+    _writing("previous"),
+    _json("told"),
+    sa.PrimaryKeyConstraint("tenant", "turn"),
+    sa.ForeignKeyConstraint(["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"]),
+)
+"""Turns that can be found again as responses of OpenAI's API."""

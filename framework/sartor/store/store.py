@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, make_url, select
 from sqlalchemy.exc import ArgumentError
 
 from sartor.errors import UsageError
@@ -48,6 +48,10 @@ class Store:
     def tenant(self, name: str) -> TenantStore:
         """The part of one tenant, who need not have anything stored yet. Raises `NamingError`."""
         return TenantStore(self._database, name)
+
+    async def reach(self) -> None:
+        """Ask the database for nothing but an answer. Raises `StoreError`."""
+        await self._database.read(lambda connection: connection.execute(select(1)))
 
     async def tenants(self) -> list[str]:
         """The tenants of whom something is stored, by name."""

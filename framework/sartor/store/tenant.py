@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sartor.errors import KnowledgeError, NamingError
 from sartor.names import check_name
-from sartor.store import documents, feedback, keys, requests, turns
+from sartor.store import documents, feedback, keys, requests, responses, turns
 from sartor.store.database import Database
 from sartor.store.encoding import stored_turn, stored_turns
-from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredTurn
+from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredResponse, StoredTurn
 from sartor.store.tenants import erase
-from sartor.values import Chunk, Exchange, Reply, Usage
+from sartor.values import Chunk, Exchange, JSONValue, Reply, Usage
 
 __all__ = ["TenantStore"]
 
@@ -122,6 +122,27 @@ class TenantStore:
         """What was said of a turn; None where nothing was."""
         _check(turn=turn)
         return await self._database.read(lambda connection: feedback.feedback_on(connection, self.tenant, turn))
+
+    async def put_response(self, turn: str, previous: str, told: Mapping[str, JSONValue]) -> bool:
+        """Let the turn be found as a response that goes on from the turn `previous` (empty: from none), with what
+        its request said; false where there is no such turn."""
+        _check(turn=turn)
+        asked = dict(told)
+        return await self._database.write(
+            lambda connection: responses.put_response(connection, self.tenant, turn, previous, asked)
+        )
+
+    async def responses(self, turn: str, limit: int = 1) -> list[StoredResponse]:
+        """The response of that turn and those that led to it, the latest first; none where it is no response."""
+        _check(turn=turn)
+        return await self._database.read(
+            lambda connection: responses.responses_up_to(connection, self.tenant, turn, limit)
+        )
+
+    async def forget_response(self, turn: str) -> bool:
+        """Let the turn be found as a response no more; false where it was none. The turn stays."""
+        _check(turn=turn)
+        return await self._database.write(lambda connection: responses.forget_response(connection, self.tenant, turn))
 
     async def usage(self, bot: str | None = None, since: datetime | None = None) -> Usage:
         """The tokens of the tenant or of one bot, in turns committed at `since` (with a time zone) or later."""

@@ -15,6 +15,7 @@ from sartor.store.schema import (
     documents,
     feedback,
     requests,
+    responses,
     tenants,
     tool_uses,
     turns,
@@ -27,7 +28,19 @@ __all__ = ["erase", "insert_or_keep", "insert_or_skip", "insert_or_update", "kno
 _NAMES = select(tenants.c.name).order_by(tenants.c.name)
 _LOCK = select(tenants.c.name).where(tenants.c.name == bindparam("of_tenant")).with_for_update()
 """What is written of the tenant meanwhile waits for this row (SQLite has one writer anyway)."""
-_BY_REFERENCE = (feedback, verdicts, tool_uses, usage, turns, conversations, chunks, documents, requests, api_keys)
+_BY_REFERENCE = (
+    responses,
+    feedback,
+    verdicts,
+    tool_uses,
+    usage,
+    turns,
+    conversations,
+    chunks,
+    documents,
+    requests,
+    api_keys,
+)
 """The tables of a tenant's data, each before those that it refers to."""
 
 

@@ -20,9 +20,9 @@ class NetworkGuard:
     def closed(self) -> Iterator[NetworkGuard]:
         """Within, there is no network."""
         connect, connect_ex, look_up = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
-        socket.socket.connect = self._guarded(connect)  # type: ignore[method-assign]
-        socket.socket.connect_ex = self._guarded(connect_ex)  # type: ignore[method-assign]
-        socket.getaddrinfo = self._named(look_up)
+        setattr(socket.socket, "connect", self._guarded(connect))  # noqa: B010
+        setattr(socket.socket, "connect_ex", self._guarded(connect_ex))  # noqa: B010
+        setattr(socket, "getaddrinfo", self._named(look_up))  # noqa: B010
         try:
             yield self
         finally:

@@ -17,7 +17,7 @@ from sartor.values import BotInfo, Chunk, Hit
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from sartor.testing.scripted import ScriptedModel
+    from sartor.testing.scripted import Line, ScriptedModel
 
 __all__ = ["MemoryIndex", "MemoryIndexPlugin", "ScriptedPlugin", "ScriptedSettings"]
 
@@ -45,7 +45,7 @@ class ScriptedPlugin(Plugin):
         from sartor.testing.scripted import ScriptedModel
 
         told = cast("ScriptedSettings", self.settings)
-        script = [line_of(line) for line in told.script]
+        script: list[Line] = [line_of(line) for line in told.script]
         model = ScriptedModel(script=script, supports_choices=told.choices, delay=told.delay)
         if self.directory in self.made:
             self.made[self.directory].append(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from sartor.values import JSONValue
 
@@ -43,7 +44,7 @@ def told(line: object) -> JSONValue:
         case str():
             return line
         case Call(name, arguments):
-            return {"call": name, "arguments": dict(arguments)}  # type: ignore[dict-item]
+            return {"call": name, "arguments": cast("dict[str, JSONValue]", dict(arguments))}
         case Say(text, usage, delay):
             return {"say": text, "usage": list(usage) if usage else None, "delay": delay}
         case Fail(message, after):

@@ -161,7 +161,7 @@ def _locked(path: Path) -> BaseFileLock:
         raise BusyError(
             "Another process has this tenant's index open",
             where=str(path),
-            remedy="Stop that process, such as a `sartor chat` or your own service.",
+            remedy="Stop that process, such as a `sartor chat`, your own service, or a second worker of it.",
         ) from exc
     return lock
 

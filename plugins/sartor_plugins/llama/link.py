@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sartor.errors import ModelError, SartorError
+from sartor.values import Workload
 
 from sartor_plugins.llama import wire
 from sartor_plugins.llama.child import Child
@@ -56,7 +57,7 @@ class _Call:
 
 class Link:
     """One worker process. Deadlines, and whether replies are read, are watched here, so that they hold even where the
-    worker hangs. `add`, `drop`, `call` and `end` may be called from any thread."""
+    worker hangs. `add`, `drop`, `call`, `workload` and `end` may be called from any thread."""
 
     crash: Crash
     """How it ended; there once `over` is true."""
@@ -125,6 +126,12 @@ class Link:
         call.done.wait()
         if call.error is not None:
             raise call.error
+
+    def workload(self) -> Workload:
+        """As many as the worker computes at once count as running, the rest as waiting."""
+        count = len(self._under_way)
+        running = min(count, self._limits.parallel)
+        return Workload(running, count - running)
 
     def end(self) -> None:
         """End the process after what was submitted, and wait for it."""

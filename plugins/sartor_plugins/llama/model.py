@@ -18,8 +18,8 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, PrivateAttr
-from sartor.errors import ModelError
-from sartor.values import Choices
+from sartor.errors import ModelError, UsageError
+from sartor.values import Choices, Workload
 
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
@@ -69,6 +69,17 @@ class LlamaChatModel(BaseChatModel):
     async def forget(self, tenant: str) -> None:
         """Give up everything that is kept of the tenant's conversations to answer faster."""
         await asyncio.to_thread(self._engine.forget, tenant)
+
+    def check_format(self, response_format: object) -> None:
+        """Raises `UsageError` for a `response_format` that no reply can have."""
+        try:
+            reply_grammar(None, response_format)
+        except ModelError as error:
+            raise UsageError(error.what, remedy=error.remedy) from error
+
+    def workload(self) -> Workload:
+        """How busy the engine is."""
+        return self._engine.workload()
 
     async def compare(
         self, messages: Sequence[BaseMessage], options: Sequence[str], *, cache_scope: str = ""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from sartor.errors import ModelError
+from sartor.values import Workload
 
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.ending import end_at_exit
@@ -30,7 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 class RemoteEngine:
     """Has jobs computed. The process begins with the first one.
 
-    `submit`, `cancel`, `forget` and `close` may be called from any thread.
+    `submit`, `cancel`, `forget`, `workload` and `close` may be called from any thread.
     """
 
     def __init__(self, settings: LlamaSettings, directory: Path, name: str, limits: Limits) -> None:
@@ -68,6 +69,12 @@ class RemoteEngine:
         except ModelError:
             if not link.over:  # else nothing is kept any more
                 raise
+
+    def workload(self) -> Workload:
+        """How much is computed, and how much waits."""
+        with self._lock:
+            link = self._link
+        return link.workload() if link is not None else Workload(0, 0)
 
     def close(self) -> None:
         """Finish what was submitted and end the process. A later job begins anew."""

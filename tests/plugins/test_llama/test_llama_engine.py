@@ -17,7 +17,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sartor.errors import ModelError, OverloadedError
-from sartor.values import Choices
+from sartor.values import Choices, Workload
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, SyncOutbox
@@ -254,6 +254,26 @@ async def test_a_full_queue_refuses_with_the_time_to_try_again(make: Make, table
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     assert 6 <= len(refused) < 9
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+async def test_a_model_tells_how_much_runs_and_waits(make: Make, table_model: MakeTable, isolation: str) -> None:
+    model: Any = make(table_model({"\n": "a", "a": "a"}), parallel=1, context=2048, isolation=isolation, threads=1)
+    assert model.workload() == Workload(0, 0)
+    first = model.astream([HumanMessage("Hi")], max_tokens=1500, cache_scope="acme")
+    assert (await anext(first)).text == "a"
+    others = [asyncio.create_task(ask(model, "Hi", "acme", max_tokens=1500)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    assert model.workload() == Workload(1, 3)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await first.aclose()
+    for _ in range(100):
+        if model.workload() == Workload(0, 0):
+            break
+        await asyncio.sleep(0.02)
+    assert model.workload() == Workload(0, 0)
 
 
 # Limits

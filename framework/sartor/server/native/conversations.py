@@ -11,19 +11,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.server.caller import Caller, CallerOf
+from sartor.server.caller import Caller, CallerOf, SpeakerOf
 from sartor.server.failures import Failure
 from sartor.server.native.objects import ConversationObject, Page, TurnObject, conversation_object, turn_object
 from sartor.server.service import service_of
 from sartor.store import ConversationRow
 
-__all__ = ["router"]
+__all__ = ["After", "BotName", "Limit", "bot_of", "router"]
 
 router = APIRouter(tags=["conversations"])
 
+BotName = Annotated[str, Query(max_length=200, description="`BOT` or `TENANT/BOT`; a session has its own.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str, Query(max_length=300)]
-User = Annotated[str, Query(max_length=300, description="Whose; for holders of a key.")]
 
 
 class ConversationRequest(BaseModel):
@@ -50,27 +50,25 @@ class TurnPage(Page):
 @router.post("/v1/conversations", status_code=201)
 async def create(request: Request, asked: ConversationRequest, caller: CallerOf) -> ConversationObject:
     """An id for a new conversation. It is stored with its first turn."""
-    bot_id = _bot(request, asked.bot, caller)
+    bot_id = bot_of(request, asked.bot, caller.may_chat())
     return ConversationObject(id=uuid.uuid4().hex, bot=bot_id)
 
 
 @router.get("/v1/conversations")
 async def list_conversations(
     request: Request,
-    caller: CallerOf,
-    bot: Annotated[str, Query(max_length=200)] = "",
-    user: User = "",
+    speaker: SpeakerOf,
+    bot: BotName = "",
     limit: Limit = 20,
     after: After = "",
 ) -> ConversationPage:
     """The user's conversations with a bot, the latest first."""
-    bot_id = _bot(request, bot, caller)
-    speaker = caller.speaks_as(user)
-    store = service_of(request).bots.store.tenant(caller.tenant)
+    bot_id = bot_of(request, bot, speaker)
+    store = service_of(request).bots.store.tenant(speaker.tenant)
     rows = await store.conversations(bot_id.partition("/")[2], speaker.user, limit + 1, _seen(after))
     more = len(rows) > limit
     return ConversationPage(
-        data=[conversation_object(row, caller.tenant) for row in rows[:limit]],
+        data=[conversation_object(row, speaker.tenant) for row in rows[:limit]],
         has_more=more,
         next=_cursor(rows[limit - 1]) if more else None,
     )
@@ -79,30 +77,28 @@ async def list_conversations(
 @router.get("/v1/conversations/{conversation}/turns")
 async def list_turns(
     request: Request,
-    caller: CallerOf,
+    speaker: SpeakerOf,
     conversation: str,
-    user: User = "",
     limit: Limit = 50,
     after: After = "",
 ) -> TurnPage:
     """The turns of a conversation, the oldest first."""
-    speaker = caller.speaks_as(user)
-    store = service_of(request).bots.store.tenant(caller.tenant)
+    store = service_of(request).bots.store.tenant(speaker.tenant)
     row = await store.conversation(conversation)
-    if row is None or caller.bot not in ("", row.bot) or (row.user != speaker.user and "read" not in caller.scopes):
+    if row is None or not speaker.sees(row.bot, row.user):
         raise Failure(404, "there is no such conversation", code="not_found")
     if after and not (after.isascii() and after.isdigit() and len(after) < 10):
         raise Failure(400, "this is no cursor of this list", code="invalid_value", param="after")
     turns = await store.turns(conversation, limit + 1, int(after or 0))
     more = len(turns) > limit
     return TurnPage(
-        data=[turn_object(turn.reply, caller) for turn in turns[:limit]],
+        data=[turn_object(turn.reply, speaker) for turn in turns[:limit]],
         has_more=more,
         next=str(turns[limit - 1].number) if more else None,
     )
 
 
-def _bot(request: Request, name: str, caller: Caller) -> str:
+def bot_of(request: Request, name: str, caller: Caller) -> str:
     """The bot that is meant. Raises `Failure` when it is not told or not the caller's."""
     if not name and not caller.bot:
         raise Failure(400, "which bot?", code="missing", param="bot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ from sartor.store import StoredTurn, TenantStore
 
 __all__ = ["fingerprint", "first_of"]
 
+_PAUSES = (0.02, 0.1, 0.3, 0.0)
+"""Seconds between looks for a turn that was claimed, and is about to begin."""
 _MARGIN = timedelta(seconds=60)
 """After a turn's own time, its process must have died when it is neither running nor stored."""
 
@@ -35,10 +38,12 @@ async def first_of(
         return None
     if row.fingerprint != told:
         raise Failure(409, "this Idempotency-Key was used for another request", code="idempotency_mismatch")
-    if running := live.find(store.tenant, row.turn):
-        return running
-    if stored := await store.reply(row.turn):
-        return stored
+    for pause in _PAUSES:
+        if running := live.find(store.tenant, row.turn):
+            return running
+        if stored := await store.reply(row.turn):
+            return stored
+        await asyncio.sleep(pause)
     if row.created + timedelta(seconds=seconds) + _MARGIN < datetime.now(UTC):
         await store.forget_request(user, key, row.turn)
         if (await store.claim(user, key, told, turn)).turn == turn:

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sartor.names import split_bot_id
 from sartor.server.failures import Failure
+from sartor.server.pages import may_hold
 from sartor.server.service import Service, service_of
 from sartor.server.sessions import VISITOR, Person, person_of
 from sartor.spec import BotSpec
-from sartor.texts import in_language
+from sartor.texts import in_language, nearest
 
 __all__ = ["router"]
 
@@ -65,12 +66,14 @@ async def begin(request: Request, asked: SessionRequest) -> SessionObject:
     service = service_of(request)
     bot_id = _known(service, asked.bot)
     spec = service.bots[bot_id].spec
-    _check_origin(request, spec)
+    if not may_hold(request, request.headers.get("origin", ""), spec.web):
+        told = "this page may not hold the bot: `web.origins` in bot.yaml does not name its origin"
+        raise Failure(403, told, code="origin_not_allowed")
     person = await _person(service, bot_id, asked, spec)
     if person.audience and person.audience not in spec.audiences:
         raise Failure(401, "the token names an audience that the bot does not have", code="invalid_user_token")
     token, expires = service.sessions.begin(bot_id, person)
-    language = asked.language if asked.language in spec.languages else spec.languages[0]
+    language = nearest([asked.language], spec.languages)
     hosts = [host for origin in spec.web.origins if (host := urlsplit(origin).hostname)]
     return SessionObject(
         token=token,
@@ -93,15 +96,6 @@ def _known(service: Service, name: str) -> str:
         raise Failure(404, "there is no such bot", code="not_found", param="bot")
     tenant, bot = split_bot_id(name)
     return f"{tenant}/{bot}"
-
-
-def _check_origin(request: Request, spec: BotSpec) -> None:
-    """Raises `Failure` 403 for a page that may not hold the bot."""
-    origin = request.headers.get("origin", "")
-    allowed = spec.web.origins
-    if "*" in allowed or (origin and origin.lower() in allowed):
-        return
-    raise Failure(403, "this page may not hold the bot", code="origin_not_allowed")
 
 
 async def _person(service: Service, bot_id: str, asked: SessionRequest, spec: BotSpec) -> Person:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.server.caller import Caller, CallerOf
+from sartor.server.caller import Caller, CallerOf, SpeakerOf
 from sartor.server.failures import Failure
 from sartor.server.live import Approval, Decided, LiveTurn, Note, Question
 from sartor.server.native.objects import TurnObject, turn_object
@@ -32,6 +32,7 @@ _STREAM: dict[int | str, dict[str, object]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
+_EVENTS: dict[int | str, dict[str, object]] = {200: {**_STREAM[200], "description": "The events as they come."}}
 
 
 class TurnRequest(BaseModel):
@@ -58,14 +59,6 @@ class CancelObject(BaseModel):
     """Whether there was a turn to stop."""
 
     cancelled: bool
-
-
-class DecisionRequest(BaseModel):
-    """What a person decides on a tool call that waits."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    approve: bool
 
 
 @router.post("/v1/turns", response_model=TurnObject, responses=_STREAM)
@@ -102,47 +95,39 @@ async def create(
 
 
 @router.get("/v1/turns/{turn}")
-async def get(request: Request, turn: str, caller: CallerOf) -> TurnObject:
+async def get(request: Request, turn: str, speaker: SpeakerOf) -> TurnObject:
     """A turn, running or stored."""
     service = service_of(request)
-    if (live := _running(service, turn, caller)) is not None:
+    if (live := _running(service, turn, speaker)) is not None:
         return _unfinished(live)
-    return turn_object(caller.may_see(await service.bots.store.tenant(caller.tenant).reply(turn)).reply, caller)
+    return turn_object(speaker.may_see(await service.bots.store.tenant(speaker.tenant).reply(turn)).reply, speaker)
 
 
-@router.get("/v1/turns/{turn}/events", response_model=None, response_class=Response, responses=_STREAM)
+@router.get("/v1/turns/{turn}/events", response_model=None, response_class=Response, responses=_EVENTS)
 async def events(
     request: Request,
     turn: str,
-    caller: CallerOf,
+    speaker: SpeakerOf,
     last_event_id: Annotated[str, Header(max_length=20)] = "",
 ) -> Response:
     """The events of a turn from behind `Last-Event-ID` on: as they come, or of a stored turn its end."""
     service = service_of(request)
     after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else 0
-    if (live := _running(service, turn, caller)) is not None:
-        return _stream(service, live, caller, after)
-    stored = caller.may_see(await service.bots.store.tenant(caller.tenant).reply(turn))
-    return _stream(service, stored, caller, after)
+    if (live := _running(service, turn, speaker)) is not None:
+        return _stream(service, live, speaker, after)
+    stored = speaker.may_see(await service.bots.store.tenant(speaker.tenant).reply(turn))
+    return _stream(service, stored, speaker, after)
 
 
 @router.post("/v1/turns/{turn}/cancel")
-async def cancel(request: Request, turn: str, caller: CallerOf) -> CancelObject:
+async def cancel(request: Request, turn: str, speaker: SpeakerOf) -> CancelObject:
     """Stop a turn that runs. What had been released is stored."""
     service = service_of(request)
-    if (live := _running(service, turn, caller)) is not None:
+    if (live := _running(service, turn, speaker.may_chat())) is not None:
         live.cancel()
         return CancelObject(cancelled=True)
-    caller.may_see(await service.bots.store.tenant(caller.tenant).reply(turn))
+    speaker.may_see(await service.bots.store.tenant(speaker.tenant).reply(turn))
     return CancelObject(cancelled=False)
-
-
-@router.post("/v1/turns/{turn}/approvals/{call}", status_code=204)
-async def decide(request: Request, turn: str, call: str, asked: DecisionRequest, caller: CallerOf) -> None:
-    """Let a tool call that waits run, or not: the user's own word, or that of a key with the scope `approve`."""
-    live = _running(service_of(request), turn, caller, approver=True)
-    if live is None or not live.decide(call, asked.approve):
-        raise Failure(404, "no such tool call waits for a decision", code="not_found")
 
 
 def _question(asked: TurnRequest, caller: Caller) -> tuple[Caller, Question]:
@@ -151,7 +136,7 @@ def _question(asked: TurnRequest, caller: Caller) -> tuple[Caller, Question]:
         raise Failure(400, "which bot?", code="missing", param="bot")
     if asked.audience and caller.kind != "key":
         raise Failure(403, "a session has its own audience", code="audience_not_allowed", param="audience")
-    speaker = caller.speaks_as(asked.user)
+    speaker = caller.may_chat().speaks_as(asked.user)
     id_ = uuid.uuid4().hex
     return speaker, Question(
         bot_id=caller.bot_id(asked.bot or caller.bot),
@@ -165,14 +150,10 @@ def _question(asked: TurnRequest, caller: Caller) -> tuple[Caller, Question]:
     )
 
 
-def _running(service: Service, turn: str, caller: Caller, *, approver: bool = False) -> LiveTurn | None:
-    """The turn of that id, where it runs here and is the caller's to see."""
+def _running(service: Service, turn: str, caller: Caller) -> LiveTurn | None:
+    """The turn of that id, where it runs here. Raises `Failure` 404 where it is not the caller's to see."""
     live = service.live.find(caller.tenant, turn)
-    if live is None:
-        return None
-    mine = live.question.user == caller.user and caller.bot in ("", live.question.bot_id.partition("/")[2])
-    allowed = mine or "read" in caller.scopes or (approver and "approve" in caller.scopes)
-    if not allowed:
+    if live is not None and not caller.sees(live.question.bot_id.partition("/")[2], live.question.user):
         raise Failure(404, "there is no such turn", code="not_found")
     return live
 

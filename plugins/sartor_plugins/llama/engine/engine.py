@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from sartor.values import Workload
+
 from sartor_plugins.llama.engine.batches import Run
 from sartor_plugins.llama.engine.crew import Crew, Limits, Machine, late
 from sartor_plugins.llama.engine.ending import end_at_exit
@@ -32,7 +34,7 @@ log = logging.getLogger("sartor.llama")
 class Engine(Generic[R, E]):
     """Computes jobs. The thread, and what it works on, begin with the first one.
 
-    `submit`, `cancel`, `forget` and `close` may be called from any thread.
+    `submit`, `cancel`, `forget`, `workload` and `close` may be called from any thread.
     """
 
     def __init__(self, make: Callable[[], Machine[R, E]], name: str, limits: Limits) -> None:
@@ -65,6 +67,12 @@ class Engine(Generic[R, E]):
             lane = self._lane
         if lane is not None:
             lane.call(lambda machine: machine.memory.forget(tenant))
+
+    def workload(self) -> Workload:
+        """How much is computed, and how much waits."""
+        with self._lock:
+            lane = self._lane
+        return lane.workload() if lane is not None else Workload(0, 0)
 
     def close(self) -> None:
         """Finish what was submitted, free everything and end the thread. A later job begins anew."""
@@ -139,6 +147,10 @@ class _Lane(Generic[R, E]):
             if self._crew and self._computing and all(run.job.cancelled for run in self._computing):
                 self._crew.machine.context.abort.raise_()
             self._news.notify()
+
+    def workload(self) -> Workload:
+        crew = self._crew
+        return Workload(len(crew.runs) if crew is not None else 0, len(self._waiting))
 
     def end(self) -> None:
         """End the thread after what was submitted, and wait for it."""

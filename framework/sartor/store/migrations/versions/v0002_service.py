@@ -1,4 +1,4 @@
-"""API keys, requests that may be repeated, feedback."""
+"""API keys, requests that may be repeated, feedback, responses."""
 
 from __future__ import annotations
 
@@ -50,4 +50,16 @@ def upgrade() -> None:
             ["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"], name="fk_feedback_turns"
         ),
         sa.PrimaryKeyConstraint("tenant", "user_id", "turn", name="pk_feedback"),
+    )
+    op.create_table(
+        "responses",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("turn", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"], name="fk_responses_turns"
+        ),
+        sa.PrimaryKeyConstraint("tenant", "turn", name="pk_responses"),
     )

@@ -1,0 +1,1 @@
+"""The site of a public library, with its bot."""

@@ -1,0 +1,1 @@
+"""Hazel Coffee: a small shop with a chatbot."""
