@@ -91,7 +91,7 @@ class RetrieverSuite(IsolationSuite):
 
     def test_many_at_once_find_what_each_finds_alone(self, retrievers: list[Retriever]) -> None:
         async def together() -> list[list[Passage]]:
-            return await asyncio.gather(*(self.find(retrievers, query) for query in self.queries * 3))
+            return await asyncio.gather(*(self.find(retrievers, query) for query in [*self.queries] * 3))
 
         alone = [[passage.id for passage in run(self.find(retrievers, query))] for query in self.queries]
         assert [[passage.id for passage in found] for found in run(together())] == alone * 3
