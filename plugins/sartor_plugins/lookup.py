@@ -92,6 +92,7 @@ class LookupPlugin(Plugin):
     """One tool for each entry of `tools`."""
 
     Settings: ClassVar[type[PluginSettings]] = LookupSettings
+    hook_versions = "1"
 
     def __init__(self, settings: LookupSettings, directory: Path) -> None:
         super().__init__(settings, directory)

@@ -176,3 +176,10 @@ class TestSlack(ChannelSuite):
 
     def old(self):
         return self.signed(b"{}", time.time() - 3600)
+
+
+def test_our_plugins_state_the_hook_version():
+    from importlib.metadata import entry_points
+
+    ours = [point for point in entry_points(group="sartor.plugins") if point.value.startswith("sartor_plugins.")]
+    assert ours and all(point.load().hook_versions == "1" for point in ours)
