@@ -1,4 +1,4 @@
-"""Odd JSON: numbers, nesting, broken strings, encodings. Each is answered with 2xx or 4xx, never with an error of ours."""
+"""Odd JSON: numbers, nesting, broken strings, encodings. Each is answered with 2xx or 4xx."""
 
 from __future__ import annotations
 
