@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -52,6 +52,7 @@ class ScriptedModel(BaseChatModel):
     _options: list[dict[str, object]] = PrivateAttr(default_factory=list)
     _faults: list[str] = PrivateAttr(default_factory=list)
     _calls: int = PrivateAttr(default=0)
+    _delays: dict[int, float] = PrivateAttr(default_factory=dict)
 
     @property
     def prompts(self) -> list[list[BaseMessage]]:
@@ -93,8 +94,8 @@ class ScriptedModel(BaseChatModel):
         **kwargs: object,
     ) -> ChatResult:
         whole: AIMessageChunk | None = None
-        for chunk, delay in self._chunks(messages, kwargs):
-            time.sleep(delay)
+        for chunk in self._chunks(messages, kwargs):
+            time.sleep(self._delays.pop(id(chunk), self.delay))
             whole = chunk if whole is None else whole + chunk
         assert whole is not None
         message = AIMessage(whole.text, tool_calls=whole.tool_calls, usage_metadata=whole.usage_metadata)
@@ -107,8 +108,8 @@ class ScriptedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: object,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk, delay in self._chunks(messages, kwargs):
-            time.sleep(delay)
+        for chunk in self._chunks(messages, kwargs):
+            time.sleep(self._delays.pop(id(chunk), self.delay))
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
@@ -118,8 +119,8 @@ class ScriptedModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: object,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk, delay in self._chunks(messages, kwargs):
-            if delay:
+        for chunk in self._chunks(messages, kwargs):
+            if delay := self._delays.pop(id(chunk), self.delay):
                 await asyncio.sleep(delay)
             yield ChatGenerationChunk(message=chunk)
 
@@ -130,10 +131,8 @@ class ScriptedModel(BaseChatModel):
         self._calls += 1
         return self.script[self._calls - 1]
 
-    def _chunks(
-        self, messages: list[BaseMessage], options: dict[str, object]
-    ) -> Iterator[tuple[AIMessageChunk, float]]:
-        """The pieces of the next line, each with the seconds before it."""
+    def _chunks(self, messages: list[BaseMessage], options: dict[str, object]) -> Iterable[AIMessageChunk]:
+        """The pieces of the next line."""
         self._prompts.append(messages)
         self._options.append(options)
         line = self._next(messages)
@@ -141,19 +140,24 @@ class ScriptedModel(BaseChatModel):
             line = line(messages)
         if isinstance(line, BaseException):
             raise line
-        if isinstance(line, Fail):
-            yield from ((AIMessageChunk(content=piece), self.delay) for piece in self._pieces(line.after))
-            raise RuntimeError(line.message)
         prompt = sum(len(str(message.content).split()) for message in messages)
+        if isinstance(line, Fail):
+            return self._failing(line)
         if isinstance(line, str | Say):
-            said = Say(line) if isinstance(line, str) else line
-            delay = self.delay if said.delay is None else said.delay
-            yield from ((AIMessageChunk(content=piece), delay) for piece in self._pieces(said.text) or [""])
-            usage = said.usage or (prompt, len(said.text.split()), 0)
-        else:
-            yield self._call_chunk([line] if isinstance(line, Call) else line, options), self.delay
-            usage = (prompt, 1, 0)
-        yield AIMessageChunk(content="", usage_metadata=_counted(*usage)), 0.0
+            return self._said(Say(line) if isinstance(line, str) else line, prompt)
+        return [self._call_chunk([line] if isinstance(line, Call) else line, options), _usage(prompt, 1, 0)]
+
+    def _failing(self, line: Fail) -> Iterator[AIMessageChunk]:
+        yield from (AIMessageChunk(content=piece) for piece in self._pieces(line.after))
+        raise RuntimeError(line.message)
+
+    def _said(self, line: Say, prompt: int) -> Iterator[AIMessageChunk]:
+        for piece in self._pieces(line.text) or [""]:
+            chunk = AIMessageChunk(content=piece)
+            if line.delay is not None:
+                self._delays[id(chunk)] = line.delay
+            yield chunk
+        yield _usage(*(line.usage or (prompt, len(line.text.split()), 0)))
 
     def _pieces(self, text: str) -> list[str]:
         return [text[at : at + self.piece] for at in range(0, len(text), self.piece)]
@@ -182,8 +186,8 @@ class ScriptedModel(BaseChatModel):
         raise AssertionError(what)
 
 
-def _counted(prompt: int, generated: int, cached: int) -> UsageMetadata:
+def _usage(prompt: int, generated: int, cached: int) -> AIMessageChunk:
     usage = UsageMetadata(input_tokens=prompt, output_tokens=generated, total_tokens=prompt + generated)
     if cached:
         usage["input_token_details"] = {"cache_read": cached}
-    return usage
+    return AIMessageChunk(content="", usage_metadata=usage)
