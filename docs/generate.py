@@ -318,7 +318,7 @@ def hooks_page() -> str:
     out = [HEAD, "# Hooks\n", markdown(hookspecs.__doc__) + "\n"]
     plugins = first_party()
     for node in tree(hookspecs.__name__).body:
-        if not isinstance(node, ast.FunctionDef):
+        if not isinstance(node, ast.FunctionDef) or node.name not in PLACES:
             continue
         for at in [at for at in sections if at < node.lineno]:
             title, _, rest = sections.pop(at).partition(": ")
@@ -463,7 +463,7 @@ def members(node: ast.ClassDef) -> Iterator[str]:
             yield f"- `{text}`" + (f": {cell(markdown(said))}" if said else "")
     for item in node.body:
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and (
-            not item.name.startswith("_") or item.name in ("__getitem__",)
+            not item.name.startswith(("_", "test_")) or item.name in ("__getitem__",)
         ):
             said = cell(markdown(ast.get_docstring(item)))
             ways = {ast.unparse(decorator) for decorator in item.decorator_list}

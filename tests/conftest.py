@@ -44,6 +44,7 @@ class Scripted(Plugin):
         return ScriptedModel(
             script=[line(given) for given in self.settings.script],
             supports_choices=self.settings.choices,
+            check_arguments=False,
             delay=self.settings.delay,
         )
 '''

@@ -21,8 +21,8 @@ MODULES = {name: path for name, path in FILES.items() if ".migrations" not in na
 
 HEAVY = ("chromadb", "llama_cpp", "langchain", "langchain_core", "langsmith", "numpy", "torch", "httpx", "jinja2",
          "huggingface_hub", "mcp", "mcp_types")  # fmt: skip
-ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing", "sartor.testing.scripted", "sartor.mcpserver",
-            "sartor.mcptools", "sartor.rehearsal.tape")  # fmt: skip
+ADAPTERS = ("sartor.langchain", "sartor.runnable", "sartor.testing.rules", "sartor.testing.scripted",
+            "sartor.mcpserver", "sartor.mcptools", "sartor.rehearsal.tape")  # fmt: skip
 """The modules whose job is the types of LangChain or of MCP's SDK; nobody imports them at module level but each
 other."""
 
@@ -113,6 +113,12 @@ def test_only_the_store_knows_the_database():
     for name, path in MODULES.items():
         if not name.startswith("sartor.store"):
             assert not [found for found in imports(path, nested=True) if found.startswith(("sqlalchemy", "alembic"))]
+
+
+def test_only_the_test_kit_imports_pytest():
+    for name, path in MODULES.items():
+        if not name.startswith("sartor.testing."):
+            assert "pytest" not in imports(path, nested=True), name
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if not name.endswith("__main__")))

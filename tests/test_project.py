@@ -246,3 +246,25 @@ def test_a_plan_is_one_of_those_that_the_operator_has(make_project):
     told = {"tenants/acme/tenant.yaml": "plan: gold\n"}
     with pytest.raises(SpecError, match=r"tenant\.yaml:1: plan: there is no entry 'gold' under plans(.|\n)*no plans"):
         project(make_project, told).bot("acme/shop")
+
+
+def test_a_tenant_may_name_only_the_plugins_that_the_operator_allows(make_project):
+    files = {
+        "tenants/acme/support/bot.yaml": "template: faq@1\nvalues: {company: A, contact: a@b.example}\n",
+        "tenants/acme/other/bot.yaml": "plugins:\n  topics: {blocked: [politics]}\n  lookup: {}\n",
+        "tenants/beta/tenant.yaml": "bots: {plugins: {webhook: {}}}\n",
+        "tenants/beta/faq/bot.yaml": "title: x\n",
+    }
+    root = make_project(files)
+    assert len([Project(root).bot(bot_id) for bot_id in Project(root).bots()]) == 3
+    path = root / "sartor.yaml"
+    path.write_text(path.read_text() + "tenant_plugins: [topics]\n")
+    project = Project(root)
+    assert project.bot("acme/support").spec.plugins, "the template's own"
+    with pytest.raises(SpecError, match="tenants may not name the plugin 'lookup'") as caught:
+        project.bot("acme/other")
+    assert caught.value.where.endswith("acme/other/bot.yaml:3")
+    with pytest.raises(SpecError, match="tenants may not name the plugin 'webhook'"):
+        project.bot("beta/faq")
+    path.write_text(path.read_text() + "bots: {plugins: {lookup: {}, webhook: {}}}\n")
+    assert "lookup" in Project(root).bot("acme/other").spec.plugins

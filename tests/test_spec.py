@@ -57,7 +57,7 @@ def test_a_plugins_own_settings_are_kept_for_it():
         (BotSpec, "plugins: {topics: x}\n", "bot.yaml:1", "plugins.topics: input should be a valid dictionary", None),
         (BotSpec, "audiences: {VIP: {}}\n", "bot.yaml:1", "audiences.VIP", None),
         (ProjectSpec, "model: a\nmodels:\n  a: {path: x}\n", "bot.yaml:3", "models.a.plugin is missing", None),
-        (ProjectSpec, "tenants: {}\n", "bot.yaml:1", "unknown key 'tenants'", "Known keys"),
+        (ProjectSpec, "customers: {}\n", "bot.yaml:1", "unknown key 'customers'", "Known keys"),
         (TemplateSpec, "name: a\nversion: 1.0.0\ntitle: x\n", "bot.yaml", "description is missing", None),
         (
             TemplateSpec,

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot, close_plugin
-from sartor.channels import Channel
+from sartor.building import channels_of, policies_of, retrievers_of, tools_of
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.knowledge import Knowledge
+from sartor.lockfile import catalog_of
 from sartor.names import split_bot_id
 from sartor.observing import Observer, Observers
 from sartor.parts import BotParts
 from sartor.plugin import Plugin
-from sartor.plugins import Catalog, PluginSet
-from sartor.policy import Policy
-from sartor.policycheck import check_policy
+from sartor.plugins import PluginSet
 from sartor.project import EffectiveBot, Project
 from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
 from sartor.store import Store
-from sartor.tools import Tool
-from sartor.values import BotInfo
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -64,7 +61,7 @@ class Bots(Mapping[str, Bot]):
     def __init__(self, project: Project, store: Store) -> None:
         self.project = project
         self.store = store
-        self.catalog = Catalog(project.directory)
+        self.catalog = catalog_of(project)
         self._bots: dict[str, Bot] = {}
         self._knowledge: dict[str, Knowledge] = {}
         self._models: dict[str, BaseChatModel] = {}
@@ -179,7 +176,7 @@ class Bots(Mapping[str, Bot]):
             for name, settings in spec.plugins.items()
         )
         retrievers: list[Retriever] = [self._knowledge_of(effective)] if spec.retrieval.passages else []
-        retrievers += _retrievers(plugins, info)
+        retrievers += retrievers_of(plugins, info)
         model_name = spec.model or self.project.spec.model
         return BotParts(
             info=info,
@@ -188,9 +185,9 @@ class Bots(Mapping[str, Bot]):
             model=self.model(model_name),
             model_name=model_name,
             retrievers=retrievers,
-            tools=_tools(plugins, info),
-            policies=_policies(plugins, info),
-            channels=_channels(plugins, info),
+            tools=tools_of(plugins, info),
+            policies=policies_of(plugins, info),
+            channels=channels_of(plugins, info),
             plugins=plugins.plugins,
             store=self.store.tenant(info.tenant),
             share=effective.plan.share,
@@ -253,78 +250,6 @@ class Bots(Mapping[str, Bot]):
             where=where,
             remedy=f"{key} needs a plugin that implements {hook}; `sartor plugins` tells which do.",
         )
-
-
-def _tools(plugins: PluginSet, info: BotInfo) -> Mapping[str, Tool]:
-    tools: dict[str, Tool] = {}
-    owners: dict[str, str] = {}
-    for plugin, given in plugins.collect("sartor_tools", bot=info):
-        tool = given if isinstance(given, Tool) else _langchain_tool(plugin, given)
-        if unknown := sorted(tool.from_user - _text_arguments(tool)):
-            raise PluginError(f"plugin {plugin.name!r}: from_user of {tool.name!r} names no argument: {unknown[0]!r}")
-        if tool.name in tools:
-            raise PluginError(f"plugins {owners[tool.name]!r} and {plugin.name!r} both bring a tool {tool.name!r}")
-        tools[tool.name] = tool
-        owners[tool.name] = plugin.name
-    return tools
-
-
-def _langchain_tool(plugin: Plugin, given: object) -> Tool:
-    from langchain_core.tools import BaseTool
-
-    from sartor.langchain import as_tool
-
-    if not isinstance(given, BaseTool):
-        raise PluginError(f"plugin {plugin.name!r}: sartor_tools gave a {type(given).__name__}, not a tool")
-    return as_tool(given)
-
-
-def _text_arguments(tool: Tool) -> set[str]:
-    properties = tool.schema.get("properties")
-    return set(properties) if isinstance(properties, dict) else set()
-
-
-def _policies(plugins: PluginSet, info: BotInfo) -> Sequence[Policy]:
-    policies: list[Policy] = []
-    for plugin, given in plugins.collect("sartor_policies", bot=info):
-        if not isinstance(given, Policy):
-            raise PluginError(f"plugin {plugin.name!r}: sartor_policies gave a {type(given).__name__}, not a Policy")
-        check_policy(given, plugin.name)
-        if given.window is not None and given.window < 0:
-            raise PluginError(f"plugin {plugin.name!r}: the window of {type(given).__name__} is below 0")
-        given.name = given.name or plugin.name
-        policies.append(given)
-    return policies
-
-
-def _retrievers(plugins: PluginSet, info: BotInfo) -> list[Retriever]:
-    retrievers: list[Retriever] = []
-    for plugin, given in plugins.collect("sartor_retrievers", bot=info):
-        if isinstance(given, Retriever):
-            retrievers.append(given)
-            continue
-        from langchain_core.retrievers import BaseRetriever
-
-        from sartor.langchain import RetrieverAdapter
-
-        if not isinstance(given, BaseRetriever):
-            raise PluginError(
-                f"plugin {plugin.name!r}: sartor_retrievers gave a {type(given).__name__}, not a retriever"
-            )
-        retrievers.append(RetrieverAdapter(given, info.tenant, plugin.name))
-    return retrievers
-
-
-def _channels(plugins: PluginSet, info: BotInfo) -> Sequence[Channel]:
-    channels: list[Channel] = []
-    for plugin, given in plugins.collect("sartor_channels", bot=info):
-        if not isinstance(given, Channel):
-            raise PluginError(f"plugin {plugin.name!r}: sartor_channels gave a {type(given).__name__}, not a Channel")
-        given.name = given.name or plugin.name
-        if any(given.name == other.name for other in channels):
-            raise PluginError(f"plugin {plugin.name!r}: there is a channel {given.name!r} already")
-        channels.append(given)
-    return channels
 
 
 def _remove_folder(folder: Path) -> None:

@@ -5,6 +5,9 @@ project's `plugins/` folder) that derives from `sartor.Plugin` and marks the hoo
 `@sartor.hookimpl`. Hooks are plain functions: they are called once, when a project or a bot is built, and
 return objects whose own methods are async. An implementation names only the arguments that it needs.
 
+Compatible changes (a hook or an argument is added) raise the second number of `VERSION`, all others the first. An
+argument that will go is marked with `retiring` first, for at least one release.
+
 Nothing is imported here at run time but pluggy, so a plugin may import this module freely.
 """
 
@@ -30,10 +33,19 @@ if TYPE_CHECKING:
     from sartor.tools import Tool
     from sartor.values import BotInfo
 
-__all__ = ["hookimpl", "hookspec"]
+__all__ = ["VERSION", "hookimpl", "hookspec", "retiring"]
+
+VERSION = "1.0"
+"""The version of the hooks; a plugin states with `hook_versions` for which it was made."""
 
 hookspec = pluggy.HookspecMarker("sartor")
 hookimpl = pluggy.HookimplMarker("sartor")
+
+
+def retiring(argument: str, *, gone: str, instead: str) -> DeprecationWarning:
+    """The warning for implementations that still name `argument`, which goes with Sartor `gone`:
+    ``@hookspec(warn_on_impl_args={"embeddings": retiring("embeddings", gone="0.3", instead="bot.embeddings")})``."""
+    return DeprecationWarning(f"the hook's argument {argument!r} goes with Sartor {gone}: use {instead}")
 
 
 # The project: called once for each plugin that `sartor.yaml` names in this place.

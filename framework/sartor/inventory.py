@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.errors import PluginError, SartorError
+from sartor.lockfile import catalog_of
 from sartor.modelfile import ModelFile, parts
-from sartor.plugins import Catalog, PluginSet
+from sartor.plugins import PluginSet
 from sartor.project import Project
 from sartor.spec import PluginUse
 from sartor.values import JSONValue
@@ -51,7 +52,7 @@ class Inventory:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.folder = project.directory / project.spec.model_folder
-        self._catalog = Catalog(project.directory)
+        self._catalog = catalog_of(project)
 
     def named(self) -> Iterator[Item]:
         """The models of `sartor.yaml`, and its embeddings where they come from a file."""

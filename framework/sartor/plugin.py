@@ -29,6 +29,10 @@ class Plugin:
 
     Settings: ClassVar[type[PluginSettings]] = PluginSettings
 
+    hook_versions: ClassVar[str] = ""
+    """The hook versions that it was made for: ``1`` (any 1.x), ``1.2`` (1.2 and later 1.x), or several with commas
+    between. Where ours is another one, the plugin is refused, and with it only the bots that name it. Empty: any."""
+
     name: str = ""
     """The name under which it was loaded; set by the loader."""
 

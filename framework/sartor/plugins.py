@@ -10,7 +10,7 @@ import difflib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from sartor import hookspecs
 from sartor.errors import PluginError, SartorError
+from sartor.hookversions import check_hook_versions
 from sartor.plugin import Plugin
+from sartor.plugintrace import noted
 from sartor.values import JSONValue
 
 __all__ = ["Catalog", "Known", "PluginSet"]
@@ -54,8 +56,13 @@ class Catalog:
     """The plugins in reach of a project: entry points of the group ``sartor.plugins``, and the files of the
     project's own `plugins/` folder, each with one class that derives from `Plugin`."""
 
-    def __init__(self, project: Path | None = None) -> None:
+    def __init__(
+        self, project: Path | None = None, check: Callable[[Known, str | None], None] = lambda known, where: None
+    ) -> None:
+        """`check` is asked about a plugin, and the place that names it, before it is imported; what it raises
+        refuses the plugin."""
         self._project = project
+        self._check = check
         self._loaded: dict[str, type[Plugin]] = {}
 
     @cached_property
@@ -76,19 +83,29 @@ class Catalog:
                 found[name] = Known(name, str(file), file)
         return found
 
+    def add(self, known: Known) -> None:
+        """Make a plugin known that is neither installed nor a file of the project."""
+        self.known = {**self.known, known.name: known}
+
     def load(self, name: str, *, where: str | None = None) -> type[Plugin]:
         """The class of the plugin `name`, imported on first use. Raises `PluginError`."""
         if name not in self._loaded:
-            if name not in self.known:
-                close = difflib.get_close_matches(name, self.known, n=1)
-                hint = f"Did you mean {close[0]!r}? " if close else ""
-                raise PluginError(
-                    f"there is no plugin {name!r}",
-                    where=where,
-                    remedy=f"{hint}`sartor plugins` lists those that are installed.",
-                )
-            self._loaded[name] = _import(self.known[name], where)
+            known = self.find(name, where=where)
+            self._check(known, where)
+            self._loaded[name] = _load(known, where)
         return self._loaded[name]
+
+    def find(self, name: str, *, where: str | None = None) -> Known:
+        """Where the plugin `name` is from; it is not imported. Raises `PluginError` where there is none."""
+        if name not in self.known:
+            close = difflib.get_close_matches(name, self.known, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise PluginError(
+                f"there is no plugin {name!r}",
+                where=where,
+                remedy=f"{hint}`sartor plugins` lists those that are installed.",
+            )
+        return self.known[name]
 
     def make(self, name: str, settings: Mapping[str, JSONValue], directory: Path, where: str | None = None) -> Plugin:
         """A plugin with its settings checked. Raises `PluginError`."""
@@ -104,7 +121,8 @@ class Catalog:
         except Exception as error:
             raise _named(name, "raised while its settings were checked", error, where) from error
         try:
-            plugin = made(checked, directory)
+            with noted(name, "make"):
+                plugin = made(checked, directory)
             plugin.name = name
         except SartorError:
             raise
@@ -134,7 +152,9 @@ class PluginSet:
                 continue
             caller = self._manager.subset_hook_caller(hook, [other for other in self.plugins if other is not plugin])
             try:
-                results = caller(**arguments)
+                with noted(plugin.name, hook, arguments) as note:
+                    results = caller(**arguments)
+                    note.result = results[0] if results else None
             except SartorError:
                 raise
             except Exception as error:
@@ -200,6 +220,13 @@ class PluginSet:
                 f"plugin {plugin.name!r} implements a hook wrongly: {problem}",
                 remedy="An implementation may name only the arguments that docs/reference/hooks.md gives.",
             ) from error
+
+
+def _load(known: Known, where: str | None) -> type[Plugin]:
+    with noted(known.name, "import"):
+        found = _import(known, where)
+    check_hook_versions(found, known.name, where=where)
+    return found
 
 
 def _import(known: Known, where: str | None) -> type[Plugin]:

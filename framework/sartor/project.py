@@ -152,6 +152,7 @@ class Project:
         for layer in layers[:-1]:
             if "template" in layer.data:
                 raise SpecError("only a bot.yaml names its template", where=layer.source(("template",)).place)
+        self._check_plugins(layers)
         merged = merge([_written_out(layer) for layer in layers])
         values = self._values(merged, template, tenant, bot)
         merged.data.pop("values", None)
@@ -191,6 +192,24 @@ class Project:
         if kind == "sqlite" and separator:
             return f"sqlite:///{self.directory / path}"
         return url
+
+    def _check_plugins(self, layers: Sequence[Layer]) -> None:
+        """Raises `SpecError` where a tenant's layer names a plugin that the operator neither names nor allows."""
+        if self.spec.tenant_plugins is None:
+            return
+        allowed = set(self.spec.tenant_plugins)
+        for layer in layers:
+            named = layer.data.get("plugins")
+            names = list(named) if isinstance(named, dict) else []
+            if layer.origin is Origin.OPERATOR:
+                allowed.update(names)
+            for name in names:
+                if name not in allowed:
+                    raise SpecError(
+                        f"tenants may not name the plugin {name!r}",
+                        where=layer.source(("plugins", name)).place,
+                        remedy="The operator allows it with tenant_plugins in sartor.yaml.",
+                    )
 
     def _template(self, file: YamlFile) -> Template | None:
         reference = file.data.get("template")

@@ -212,6 +212,10 @@ class ProjectSpec(Spec):
     """Folder of the search indexes, one folder a tenant."""
     model_folder: str = "models"
     """Folder that `sartor model pull` puts model files into; a relative path counts from the project."""
+    tenant_plugins: list[str] | None = None
+    """The plugins that a `tenant.yaml` or `bot.yaml` may name, beside its template's and those of `bots`. Null: any."""
+    locked: bool = False
+    """Whether only the plugins in `sartor.lock` may start, and those only as they were when it was written."""
     service: ServiceSpec = ServiceSpec()
     observers: dict[str, Settings] = {}
     """Plugins that are told what happens in turns, with their settings."""

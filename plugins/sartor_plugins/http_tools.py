@@ -76,6 +76,7 @@ class HttpPlugin(Plugin):
     """One tool for each entry of `requests`."""
 
     Settings: ClassVar[type[PluginSettings]] = HttpSettings
+    hook_versions = "1"
 
     def __init__(self, settings: HttpSettings, directory: Path) -> None:
         super().__init__(settings, directory)

@@ -85,12 +85,14 @@ class LookupSettings(PluginSettings):
     """Settings of the plugin `lookup`."""
 
     tools: dict[ToolName, TableSettings] = Field(min_length=1)
+    """The tools by name."""
 
 
 class LookupPlugin(Plugin):
     """One tool for each entry of `tools`."""
 
     Settings: ClassVar[type[PluginSettings]] = LookupSettings
+    hook_versions = "1"
 
     def __init__(self, settings: LookupSettings, directory: Path) -> None:
         super().__init__(settings, directory)

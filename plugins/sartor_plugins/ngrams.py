@@ -49,6 +49,7 @@ class NgramsPlugin(Plugin):
     """
 
     Settings = NgramsSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_embeddings(self) -> Embeddings:

@@ -22,6 +22,7 @@ COMMANDS = [
     "model",
     "templates",
     "plugins",
+    "plugin",
     "doctor",
 ]
 

@@ -28,7 +28,8 @@ _COMMANDS = {
     "show": "Show the effective bot, with where each value comes from.",
     "model": "Pull, list, verify, pin and remove model files.",
     "templates": "List the templates that bots are made from.",
-    "plugins": "List the plugins, or describe one.",
+    "plugins": "List the plugins, describe one, lock them, time them.",
+    "plugin": "Make a package for a plugin, check one.",
     "doctor": "Check the installation and the project.",
 }
 

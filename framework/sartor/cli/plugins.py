@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sartor.cli.options import find_project, project_option
+from sartor.cli.pluginlock import compare, write
+from sartor.cli.plugintimes import show_times
+from sartor.errors import UsageError
 
 if TYPE_CHECKING:
     from sartor.plugin import Plugin
@@ -19,9 +23,26 @@ __all__ = ["command"]
 
 @click.command("plugins")
 @click.argument("name", required=False)
+@click.option("--json-schema", is_flag=True, help="Print the JSON Schema of the settings of NAME, for editors.")
+@click.option("--times", is_flag=True, help="Start every bot, and show what each plugin cost: import, making, hooks.")
+@click.option("--lock", is_flag=True, help="Write sartor.lock: the plugins that the project names, with hashes.")
+@click.option("--verify", is_flag=True, help="Compare the plugins with sartor.lock. Exit code 1 when they differ.")
 @project_option
-def command(name: str | None, project: Path | None) -> None:
+def command(name: str | None, json_schema: bool, times: bool, lock: bool, verify: bool, project: Path | None) -> None:
     """List the plugins in reach (none of them is loaded for that), or describe the plugin NAME."""
+    asked = sum((json_schema, times, lock, verify))
+    if asked > 1 or (asked and (name is not None) is not json_schema):
+        raise UsageError("--json-schema goes with the NAME of a plugin; --times, --lock and --verify stand alone")
+    if times:
+        return show_times(find_project(project))
+    if lock:
+        return write(find_project(project))
+    if verify:
+        return compare(find_project(project))
+    return _look(name, json_schema, project)
+
+
+def _look(name: str | None, json_schema: bool, project: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -29,6 +50,8 @@ def command(name: str | None, project: Path | None) -> None:
     from sartor.plugins import Catalog
 
     catalog = Catalog(find_project(project))
+    if name is not None and json_schema:
+        return click.echo(json.dumps(catalog.load(name).Settings.model_json_schema(), ensure_ascii=False, indent=2))
     if name is not None:
         return _describe(catalog.load(name), catalog.known[name])
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -50,7 +73,8 @@ def _describe(plugin: type[Plugin], known: Known) -> None:
     console.print(f"[cyan bold]{known.name}[/]  [dim]{escape(known.source)}[/]")
     console.print(inspect.cleandoc(plugin.__doc__ or ""), markup=False)
     hooks = [hook for hook in dir(plugin) if hasattr(getattr(plugin, hook), "sartor_impl")]
-    console.print(f"\n[dim]hooks[/]  {', '.join(hooks)}\n")
+    console.print(f"\n[dim]hooks[/]  {', '.join(hooks)}")
+    console.print(f"[dim]made for hook version[/]  {escape(plugin.hook_versions or 'any')}\n")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("setting", "type", "default", "meaning"):
         table.add_column(heading)

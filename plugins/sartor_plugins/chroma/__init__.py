@@ -25,6 +25,7 @@ class ChromaPlugin(Plugin):
     """Gives every bot an index in its tenant's own folder; all of them share one bounded set of open folders."""
 
     Settings = ChromaSettings
+    hook_versions = "1"
 
     def __init__(self, settings: PluginSettings, directory: Path) -> None:
         super().__init__(settings, directory)

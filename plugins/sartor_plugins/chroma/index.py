@@ -88,7 +88,7 @@ class ChromaIndex:
 
         def work(folder: TenantFolder) -> list[list[Hit]]:
             told = list(map(_embedder(embed), asked)) if embed is not None and not vectors else vectors
-            cosines = self._cosines(folder, told, max(_CANDIDATES, 4 * limit), audience)
+            cosines = self._cosines(folder, told, len(asked), max(_CANDIDATES, 4 * limit), audience)
             return [self._one(folder, text, near, limit, audience) for text, near in zip(asked, cosines, strict=True)]
 
         light = embed is None or bool(vectors) or hasattr(embed, "embed_array")
@@ -98,14 +98,14 @@ class ChromaIndex:
         return found[0] if len(found) == 1 else _together(found[0], found[1], limit)
 
     def _cosines(
-        self, folder: TenantFolder, vectors: Sequence[Vector], wanted: int, audience: str
+        self, folder: TenantFolder, vectors: Sequence[Vector], count: int, wanted: int, audience: str
     ) -> list[dict[str, float] | None]:
-        """The nearest chunks of each vector; None for each where there are no vectors to compare."""
+        """The nearest chunks of each vector; None for each of `count` questions where no vectors can be compared."""
         import numpy as np
 
         asked = np.asarray(vectors, dtype=np.float32)
         if not vectors or not asked.any(axis=1).all() or not folder.has_vectors:
-            return [None] * max(1, len(vectors))
+            return [None] * count
         narrowed = audience if folder.keywords(self._bot.bot, self._bot.language).has_audiences() else None
         return list(self._vectors(folder).search(asked, wanted, narrowed))
 

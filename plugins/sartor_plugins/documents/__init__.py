@@ -48,6 +48,7 @@ class DocumentsPlugin(Plugin):
     """Reads the usual kinds of documents. Each format's library is imported when the first such file is read."""
 
     Settings = DocumentsSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_readers(self) -> Mapping[str, Reader]:

@@ -21,6 +21,7 @@ class LlamaPlugin(Plugin):
     """A chat model: the built-in one, or any GGUF file."""
 
     Settings = LlamaSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_model(self) -> LlamaChatModel:
@@ -37,6 +38,7 @@ class LlamaEmbeddingsPlugin(Plugin):
     """Vectors from any GGUF embedding model."""
 
     Settings = EmbeddingsSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_embeddings(self) -> LlamaEmbeddings:

@@ -32,6 +32,7 @@ class McpToolsPlugin(Plugin):
     """The allowed tools of each server. One that is down, or whose tools changed, keeps no bot from starting."""
 
     Settings: ClassVar[type[PluginSettings]] = McpSettings
+    hook_versions = "1"
 
     def __init__(self, settings: McpSettings, directory: Path) -> None:
         super().__init__(settings, directory)

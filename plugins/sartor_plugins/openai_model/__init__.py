@@ -16,6 +16,7 @@ class OpenAIModelPlugin(Plugin):
     """A chat model behind an OpenAI-compatible server."""
 
     Settings = OpenAISettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_model(self) -> OpenAIChatModel:

@@ -27,6 +27,7 @@ class OpenAPIPlugin(Plugin):
     """One tool for each operation that is named."""
 
     Settings: ClassVar[type[PluginSettings]] = OpenAPISettings
+    hook_versions = "1"
 
     def __init__(self, settings: OpenAPISettings, directory: Path) -> None:
         super().__init__(settings, directory)

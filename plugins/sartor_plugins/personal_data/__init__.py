@@ -20,6 +20,7 @@ class PersonalDataPlugin(Plugin):
     """One policy, `personal-data`, made from the settings of a bot."""
 
     Settings: ClassVar[type[PluginSettings]] = PersonalDataSettings
+    hook_versions = "1"
 
     def __init__(self, settings: PersonalDataSettings, directory: Path) -> None:
         super().__init__(settings, directory)

@@ -63,9 +63,13 @@ class PersonalDataSettings(PluginSettings):
     """
 
     cards: Directions = _DEFAULTS[Data.CARDS]
+    """Card numbers."""
     ibans: Directions = _DEFAULTS[Data.IBANS]
+    """IBANs."""
     emails: Directions = _DEFAULTS[Data.EMAILS]
+    """E-mail addresses."""
     phones: Directions = _DEFAULTS[Data.PHONES]
+    """Phone numbers."""
     allow: tuple[str, ...] = ()
     """What may pass everywhere: an address, a pattern of addresses (``*@brightwater.example``), or a number
     however it is written."""

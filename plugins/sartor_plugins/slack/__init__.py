@@ -31,6 +31,7 @@ class SlackPlugin(Plugin):
     """Messages in Slack, answered where they stand."""
 
     Settings: ClassVar[type[PluginSettings]] = SlackSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_channels(self, bot: BotInfo) -> Sequence[Channel]:

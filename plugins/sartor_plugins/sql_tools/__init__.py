@@ -40,6 +40,7 @@ class SqlPlugin(Plugin):
     """One tool for each query of each database."""
 
     Settings: ClassVar[type[PluginSettings]] = SqlSettings
+    hook_versions = "1"
 
     def __init__(self, settings: SqlSettings, directory: Path) -> None:
         super().__init__(settings, directory)

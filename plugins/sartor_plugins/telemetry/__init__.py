@@ -30,6 +30,7 @@ class TelemetryPlugin(Plugin):
     """Observes turns and makes spans of them."""
 
     Settings: ClassVar[type[PluginSettings]] = TelemetrySettings
+    hook_versions = "1"
 
     def __init__(self, settings: TelemetrySettings, directory: Path) -> None:
         super().__init__(settings, directory)

@@ -55,6 +55,7 @@ class TopicsPlugin(Plugin):
     """One policy for `blocked` and one for `allowed` and `documents`, as far as they are set."""
 
     Settings: ClassVar[type[PluginSettings]] = TopicsSettings
+    hook_versions = "1"
 
     def __init__(self, settings: TopicsSettings, directory: Path) -> None:
         super().__init__(settings, directory)

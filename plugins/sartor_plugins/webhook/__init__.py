@@ -30,6 +30,7 @@ class WebhookPlugin(Plugin):
     """A program that sends messages of its users, and is sent the replies."""
 
     Settings: ClassVar[type[PluginSettings]] = WebhookSettings
+    hook_versions = "1"
 
     @hookimpl
     def sartor_channels(self, bot: BotInfo) -> Sequence[Channel]:
