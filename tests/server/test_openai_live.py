@@ -241,6 +241,26 @@ def test_a_loop_of_tools_over_a_stream(running):
         assert said(stream) == "The Luna costs 49 EUR."
 
 
+def test_responses_of_the_built_in_model(running):
+    with running.client as client:
+        first = client.responses.create(model="support", input="What do express parcels cost?")
+        assert (first.status, first.output_text) == ("completed", "Express parcels cost nine euros. [1]")
+        (annotation,) = first.output[0].content[0].annotations
+        assert annotation.filename == "delivery.md" and first.usage.output_tokens > 0
+        assert client.responses.retrieve(first.id).output_text == first.output_text
+        asked = {"model": "free", "input": "Tell me about lamps.", "temperature": 0, "max_output_tokens": 5}
+        with client.responses.stream(**asked) as stream:
+            events = list(stream)
+        pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+        response = events[-1].response
+        assert len(pieces) > 1 and "".join(pieces) == response.output_text
+        assert response.status == "incomplete" and response.incomplete_details.reason == "max_output_tokens"
+        again = client.responses.create(model="free", input="And more?", previous_response_id=response.id)
+        assert again.previous_response_id == response.id
+        with pytest.raises(openai.NotFoundError):
+            client.responses.create(model="free", input="Hi", previous_response_id="resp_nothing")
+
+
 def test_errors_and_models_and_embeddings(running):
     with running.client as client:
         assert [model.id for model in client.models.list()][:2] == ["acme/endless", "acme/free"]
