@@ -96,25 +96,14 @@ class Tape:
         return note
 
 
-class RecordedModel(BaseChatModel):
-    """A model whose answers are noted on a tape."""
+class _TapedModel(BaseChatModel):
+    """What recording and playing share: a model that streams, with tools described in OpenAI's form."""
 
-    _inner: BaseChatModel = PrivateAttr()
     _tape: Tape = PrivateAttr()
 
-    def __init__(self, inner: BaseChatModel, tape: Tape) -> None:
+    def __init__(self, tape: Tape) -> None:
         super().__init__()
-        self._inner = inner
         self._tape = tape
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("supports_choices", "accepts_cache_scope", "accepts_share", "suggested_prior"):
-            return getattr(self._inner, name)
-        return super().__getattr__(name)  # type: ignore[misc]
-
-    @property
-    def _llm_type(self) -> str:
-        return "recorded"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
@@ -126,7 +115,7 @@ class RecordedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError("a recorded model streams")
+        raise NotImplementedError("a model with a tape streams")
 
     async def _astream(
         self,
@@ -135,25 +124,52 @@ class RecordedModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        asked = _asked(messages, kwargs)
-        tools, choice = kwargs.pop("tools", None), kwargs.pop("tool_choice", None)
+        async for chunk in self._said(messages, stop, kwargs):
+            yield ChatGenerationChunk(message=chunk)
+
+    def _said(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> AsyncIterator[AIMessageChunk]:
+        raise NotImplementedError
+
+
+class RecordedModel(_TapedModel):
+    """A model whose answers are noted on a tape."""
+
+    _inner: BaseChatModel = PrivateAttr()
+
+    def __init__(self, inner: BaseChatModel, tape: Tape) -> None:
+        super().__init__(tape)
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("supports_choices", "accepts_cache_scope", "accepts_share", "suggested_prior"):
+            return getattr(self._inner, name)
+        return super().__getattr__(name)  # type: ignore[misc]
+
+    @property
+    def _llm_type(self) -> str:
+        return "recorded"
+
+    async def _said(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> AsyncIterator[AIMessageChunk]:
+        asked = _asked(messages, options)
+        tools, choice = options.pop("tools", None), options.pop("tool_choice", None)
         forced = {} if choice is None else {"tool_choice": choice}
         speaker = self._inner.bind_tools(tools, **forced) if tools else self._inner
         said: list[dict[str, Any]] = []
-        async for chunk in cast("AsyncIterator[AIMessageChunk]", speaker.astream(messages, stop=stop, **kwargs)):
+        async for chunk in cast("AsyncIterator[AIMessageChunk]", speaker.astream(messages, stop=stop, **options)):
             said.append(_chunk_json(chunk))
-            yield ChatGenerationChunk(message=chunk)
+            yield chunk
         self._tape.notes.append({"kind": "model", "asked": asked, "said": said, "is": _nature(self._inner)})
 
 
-class PlayedModel(BaseChatModel):
+class PlayedModel(_TapedModel):
     """A model that says what a tape has, if it is asked the same."""
 
-    _tape: Tape = PrivateAttr()
-
     def __init__(self, tape: Tape) -> None:
-        super().__init__()
-        self._tape = tape
+        super().__init__(tape)
 
     @property
     def supports_choices(self) -> bool:
@@ -171,27 +187,11 @@ class PlayedModel(BaseChatModel):
         nature: dict[str, Any] = next((one["is"] for one in self._tape.notes if one.get("kind") == "model"), {})
         return cast("float", nature.get(name, default))
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        raise NotImplementedError("a played model streams")
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for told in self._tape.next("model", _asked(messages, kwargs))["said"]:
-            yield ChatGenerationChunk(message=_chunk(told))
+    async def _said(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> AsyncIterator[AIMessageChunk]:
+        for told in self._tape.next("model", _asked(messages, options))["said"]:
+            yield _chunk(told)
 
 
 def recorded_tool(tool: Tool, tape: Tape) -> Tool:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 from sartor.bot import Bot
 from sartor.errors import NamingError
 from sartor.server.caller import Caller
 from sartor.server.failures import Failure
 from sartor.server.live import Question
+from sartor.server.openai.callers import caller_tool, with_own_tools
 from sartor.server.openai.messages import read_messages
-from sartor.server.openai.request import AllowedChoice, ChatRequest, NamedTool, SchemaFormat, ToolSpec
+from sartor.server.openai.request import AllowedChoice, ChatRequest, NamedTool, SchemaFormat
 from sartor.server.service import Service
-from sartor.store import TenantStore
-from sartor.values import CallerTool, Event, JSONValue, ToolUse, TurnOptions
+from sartor.values import CallerTool, Event, JSONValue, TurnOptions
 
-__all__ = ["ask", "bot_of", "call_id", "question_of"]
-
-_CALL = re.compile(r"call_([0-9a-f]{32})_\d{1,3}")
-_WORDS = frozenset({"auto", "none", "required"})
+__all__ = ["ask", "bot_of", "question_of"]
 
 
 def bot_of(service: Service, caller: Caller, model: str) -> tuple[str, Bot]:
@@ -34,11 +29,6 @@ def bot_of(service: Service, caller: Caller, model: str) -> tuple[str, Bot]:
         raise Failure(404, message, code="model_not_found", param="model") from error
 
 
-def call_id(turn: str, number: int) -> str:
-    """The id by which the caller knows a tool call: it leads back to the turn that wanted it."""
-    return f"call_{turn}_{number}"
-
-
 async def question_of(service: Service, caller: Caller, asked: ChatRequest) -> tuple[Bot, Question]:
     """What is asked, and of which bot. Raises `Failure`."""
     bot_id, bot = bot_of(service, caller, asked.model)
@@ -46,7 +36,7 @@ async def question_of(service: Service, caller: Caller, asked: ChatRequest) -> t
     # a user whom the host signed is not another one because the body says so
     speaker = caller if caller.signed else caller.speaks_as(asked.safety_identifier or asked.user)
     tools, choice = _tools(asked)
-    uses = await _with_own(service.bots.store.tenant(caller.tenant), bot, speaker.user, talk.uses)
+    uses = await with_own_tools(service.bots.store.tenant(caller.tenant), bot, speaker.user, talk.uses)
     return bot, Question(
         bot_id=bot_id,
         text=talk.text,
@@ -95,19 +85,12 @@ def _tools(asked: ChatRequest) -> tuple[tuple[CallerTool, ...], str]:
     if isinstance(choice, NamedTool) and wanted not in {spec.function.name for spec in specs}:
         message = f"tool_choice names {wanted!r}, which is not among the tools"
         raise Failure(400, message, code="invalid_value", param="tool_choice")
-    return tuple(_tool(spec, f"tools.{at}") for at, spec in enumerate(specs)), wanted
-
-
-def _tool(spec: ToolSpec, place: str) -> CallerTool:
-    told = spec.function
-    parameters: dict[str, JSONValue] = {"type": "object", "properties": {}, **(told.parameters or {})}
-    if parameters["type"] != "object" or not isinstance(parameters["properties"], dict):
-        what = f"{place}.function.parameters: a JSON Schema of an object is needed"
-        raise Failure(400, what, code="invalid_value", param=f"{place}.function.parameters")
-    if told.name in _WORDS:
-        what = f"{place}.function.name: a tool cannot be called {told.name!r}"
-        raise Failure(400, what, code="invalid_value", param=f"{place}.function.name")
-    return CallerTool(told.name, told.description or "", parameters, told.acts)
+    told = [spec.function for spec in specs]
+    tools = [
+        caller_tool(one.name, one.description, one.parameters, acts=one.acts, place=f"tools.{at}.function")
+        for at, one in enumerate(told)
+    ]
+    return tuple(tools), wanted
 
 
 def _model_options(asked: ChatRequest) -> dict[str, JSONValue]:
@@ -128,26 +111,3 @@ def _model_options(asked: ChatRequest) -> dict[str, JSONValue]:
     elif form is not None and form.type == "json_object":
         told["response_format"] = {"type": "json_object"}
     return {name: value for name, value in told.items() if value is not None}
-
-
-async def _with_own(
-    store: TenantStore, bot: Bot, user: str, steps: Sequence[tuple[ToolUse, ...]]
-) -> tuple[tuple[ToolUse, ...], ...]:
-    """`steps`, each behind what the bot's own tools gave in the turn that wanted it: the caller was not told of
-    them, and without them a tool that acts might be run a second time."""
-    own = {tool.name for tool in bot.tools}
-    turns = [found[1] if (found := _CALL.fullmatch(step[0].call.id)) else "" for step in steps]
-    stored = await asyncio.gather(*(store.reply(turn) for turn in turns if turn)) if own else []
-    replies = {
-        one.reply.turn.id: one.reply
-        for one in stored
-        if one is not None and (one.reply.turn.bot, one.reply.turn.user) == (bot.info.bot, user)
-    }
-    found_steps: list[tuple[ToolUse, ...]] = []
-    told: set[str] = set()
-    for turn, step in zip(turns, steps, strict=True):
-        before = [use for use in replies[turn].tools if use.call.name in own] if turn in replies else []
-        new = tuple(use for use in before if use.call.id not in told)
-        told.update(use.call.id for use in new)
-        found_steps += [new, step] if new else [step]
-    return tuple(found_steps)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sartor.server.caller import Caller
 from sartor.server.failures import Failure
 from sartor.server.native.objects import CitationObject, VerdictObject, turn_object
-from sartor.server.openai.asking import call_id
+from sartor.server.openai.callers import call_id
 from sartor.values import JSONValue, Outcome, Reply, ToolCall, Usage
 
 __all__ = ["ChatCompletion", "completion", "extras", "failed", "finish_reason", "pages", "tool_calls", "usage_of"]

@@ -12,7 +12,8 @@ from sartor.errors import NamingError
 from sartor.server.caller import Caller
 from sartor.server.failures import Failure
 from sartor.server.live import Question
-from sartor.server.openai.responses_calls import Steps, answered, check_answers, waiting, with_own_tools
+from sartor.server.openai.callers import Steps, with_own_tools
+from sartor.server.openai.responses_calls import answered, check_answers, waiting
 from sartor.server.openai.responses_input import Said, what_was_said
 from sartor.server.openai.responses_objects import (
     FunctionCallObject,

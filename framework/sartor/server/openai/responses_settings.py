@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from sartor.server.failures import Failure
+from sartor.server.openai.callers import caller_tool
 from sartor.server.openai.responses_objects import Echo
-from sartor.server.openai.responses_request import AllowedTools, FunctionTool, NamedTool, ResponseRequest, TextFormat
+from sartor.server.openai.responses_request import AllowedTools, NamedTool, ResponseRequest, TextFormat
 from sartor.values import CallerTool, JSONValue
 
 __all__ = ["echo_of", "model_options", "tools_of"]
 
-_WORDS = frozenset({"auto", "none", "required"})
-
 
 def tools_of(asked: ResponseRequest) -> tuple[tuple[CallerTool, ...], str]:
     """The caller's tools that may be used, and what is chosen among them."""
-    tools = [_tool(tool, f"tools.{at}") for at, tool in enumerate(asked.tools or ())]
+    tools = [
+        caller_tool(tool.name, tool.description, tool.parameters, acts=tool.acts, place=f"tools.{at}")
+        for at, tool in enumerate(asked.tools or ())
+    ]
     match asked.tool_choice:
         case AllowedTools(mode=mode, tools=allowed):
             names = {tool.name for tool in allowed}
@@ -29,17 +31,6 @@ def tools_of(asked: ResponseRequest) -> tuple[tuple[CallerTool, ...], str]:
             return tuple(tools), name
         case choice:
             return tuple(tools), choice or "auto"
-
-
-def _tool(tool: FunctionTool, place: str) -> CallerTool:
-    parameters: dict[str, JSONValue] = {"type": "object", "properties": {}, **(tool.parameters or {})}
-    if parameters["type"] != "object" or not isinstance(parameters["properties"], dict):
-        what = f"{place}.parameters: a JSON Schema of an object is needed"
-        raise Failure(400, what, code="invalid_value", param=f"{place}.parameters")
-    if tool.name in _WORDS:
-        what = f"{place}.name: a tool cannot be called {tool.name!r}"
-        raise Failure(400, what, code="invalid_value", param=f"{place}.name")
-    return CallerTool(tool.name, tool.description or "", parameters, tool.acts)
 
 
 def model_options(asked: ResponseRequest) -> dict[str, JSONValue]:
