@@ -21,6 +21,8 @@ from sartor.errors import RunError, UsageError
 from sartor.values import Outcome, Reply
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from sartor.bots import Bots
 
 __all__ = ["command"]
@@ -121,10 +123,24 @@ async def command(no_chat: bool, model: str | None, directory: Path) -> None:
                 "\n[bold]Now you.[/] [dim]Ask about delivery, returns, repairs, or an order BW-1042 to BW-1051.[/]"
             )
             await talk(bots[SCENES[0].bot])
-        console.print(
-            f"\n[dim]Go on with[/]  sartor chat larkfield/faq -p {directory}   "
-            f"sartor show brightwater/support -p {directory}   sartor new TENANT"
-        )
+        console.print(_further(directory))
+
+
+def _further(directory: Path) -> RenderableType:
+    """What one may do next."""
+    from rich.console import Group
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 0, 0, 2))
+    for command, what in (
+        (f"sartor chat larkfield/faq -p {directory}", "talk to the other bot"),
+        (f"sartor show brightwater/support -p {directory}", "where each setting comes from"),
+        (f"sartor test -p {directory}", "hold the conversation tests"),
+        (f"sartor serve -p {directory}", "then open http://127.0.0.1:8000/chat/brightwater/support"),
+        ("sartor new TENANT", "make your own"),
+    ):
+        table.add_row(command, f"[dim]{what}[/]")
+    return Group("\n[dim]Go on with[/]", table)
 
 
 def _prepare(directory: Path, model: str | None) -> None:
