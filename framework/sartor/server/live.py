@@ -10,8 +10,10 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from sartor.bot import Bot
 from sartor.bots import Bots
 from sartor.errors import SartorError
+from sartor.judge import Approver
 from sartor.server.eventlog import EventLog
 from sartor.server.failures import Failure, failure_of
 from sartor.servicespec import ServiceSpec
@@ -37,6 +39,19 @@ class Question:
     language: str = ""
     attributes: Mapping[str, JSONValue] = field(default_factory=dict)
     options: TurnOptions = field(default_factory=TurnOptions)
+
+    def put_to(self, bot: Bot, approve: Approver | None = None) -> AsyncGenerator[Event]:
+        """The turn that answers it; see `Bot.stream`. Without `approve`, what needs a person's approval is refused."""
+        return bot.stream(
+            self.text,
+            user=self.user,
+            conversation=self.conversation,
+            audience=self.audience,
+            language=self.language,
+            attributes=self.attributes,
+            approve=approve,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +227,7 @@ class LiveTurns:
         place = self.place(tenant)
         place.__enter__()
         turn = LiveTurn(id_, question, keep)
-        stream = bot.stream(
-            question.text,
-            user=question.user,
-            conversation=question.conversation,
-            audience=question.audience,
-            language=question.language,
-            attributes=question.attributes,
-            approve=turn.ask,
-            options=question.options,
-        )
+        stream = question.put_to(bot, turn.ask)
         self._turns[tenant, id_] = turn
         turn.task = asyncio.create_task(self._run(turn, stream), name=f"live turn {id_}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
 
 from sartor.bot import Bot
 from sartor.errors import NamingError
@@ -14,9 +13,9 @@ from sartor.server.openai.callers import caller_tool, with_own_tools
 from sartor.server.openai.messages import read_messages
 from sartor.server.openai.request import AllowedChoice, ChatRequest, NamedTool, SchemaFormat
 from sartor.server.service import Service
-from sartor.values import CallerTool, Event, JSONValue, TurnOptions
+from sartor.values import CallerTool, JSONValue, TurnOptions
 
-__all__ = ["ask", "bot_of", "question_of"]
+__all__ = ["bot_of", "question_of"]
 
 
 def bot_of(service: Service, caller: Caller, model: str) -> tuple[str, Bot]:
@@ -55,20 +54,6 @@ async def question_of(service: Service, caller: Caller, asked: ChatRequest) -> t
             uses=uses,
             model=_model_options(asked),
         ),
-    )
-
-
-def ask(bot: Bot, question: Question) -> AsyncGenerator[Event]:
-    """The turn that answers `question`. Where a tool call needs a person's approval, it is refused: behind this API
-    there is nobody who could be asked."""
-    return bot.stream(
-        question.text,
-        user=question.user,
-        conversation=question.conversation,
-        audience=question.audience,
-        language=question.language,
-        attributes=question.attributes,
-        options=question.options,
     )
 
 

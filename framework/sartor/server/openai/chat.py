@@ -14,7 +14,7 @@ from sartor.bot import Bot
 from sartor.server.caller import Caller, KeyHolder
 from sartor.server.failures import Failure, failure_of
 from sartor.server.live import Question
-from sartor.server.openai.asking import ask, question_of
+from sartor.server.openai.asking import question_of
 from sartor.server.openai.chunks import Chunks
 from sartor.server.openai.completion import ChatCompletion, completion, failed
 from sartor.server.openai.request import ChatRequest, refuse_unsupported
@@ -110,7 +110,7 @@ async def _events(service: Service, bot: Bot, question: Question) -> AsyncGenera
     meanwhile."""
     with service.live.place(bot.info.tenant):
         try:
-            async with aclosing(ask(bot, question)) as events:
+            async with aclosing(question.put_to(bot)) as events:
                 async for event in events:
                     yield event
         except asyncio.CancelledError:

@@ -23,15 +23,7 @@ async def turn_events(service: Service, question: Question) -> AsyncGenerator[Ev
     `Bot.stream` do."""
     bot = service.bots[question.bot_id]
     with service.live.place(bot.info.tenant):
-        stream = bot.stream(
-            question.text,
-            user=question.user,
-            conversation=question.conversation,
-            audience=question.audience,
-            language=question.language,
-            attributes=question.attributes,
-            options=question.options,
-        )
+        stream = question.put_to(bot)
         try:
             async with aclosing(stream) as events:
                 async for event in events:
