@@ -64,9 +64,9 @@ def find_dates(text: str, moment: Moment, *, alone: bool = False) -> list[Found]
                 continue
             if (day := read(match, moment)) is not None:
                 found.append(Found(day.isoformat(), *match.span()))
-    if alone and not found and (bare := re.fullmatch(r"\W*(\d{1,2})\W*", plain)):
-        if (day := _day_of_month(int(bare[1]), moment)) is not None:
-            found.append(Found(day.isoformat(), *bare.span(1)))
+    bare = re.fullmatch(r"\W*(\d{1,2})\W*", plain) if alone and not found else None
+    if bare and (day := _day_of_month(int(bare[1]), moment)) is not None:
+        found.append(Found(day.isoformat(), *bare.span(1)))
     return sorted(found, key=lambda one: one.start)
 
 
@@ -115,6 +115,7 @@ def _patterns(language: str) -> Sequence[tuple[re.Pattern[str], _Read]]:
     months, days = _names(language, "months"), _names(language, "days")
     long_days = {name: number for name, number in days.items() if len(name) > 4}
     month, day, long_day = ("|".join(sorted(names, key=len, reverse=True)) for names in (months, days, long_days))
+    year = r"(?:\.?,? (?P<year>\d{4}))?"
     weekday = rf"(?:(?:{day})\.?,? (?:the |le )?)?"
     figures_first = _day_first(language)
 

@@ -81,9 +81,8 @@ class Reader:
         name, signals = self._flow.asked, self._signals
         slot = self._spec.slots[name]
         own = self._kinds.of(name, slot, asked=True, options=self._flow.options.get(name, ()), near=self._near(name))
-        free = slot.type == "text" and not slot.pattern
-        corrections = self._corrections(skip=() if free else own)
-        if free and own:
+        corrections = self._corrections(skip=() if slot.free else own)
+        if slot.free and own:
             return await self._free(name, own[0], corrections)
         if len(own) > 1:
             chosen = await self._which(name, own)
@@ -97,7 +96,7 @@ class Reader:
             return Reading(Act.SKIP)
         if others := self._told([], {}):
             return Reading(Act.TELL, others)
-        if slot.type == "choice" and not (signals.question and len(self._kinds.text) > 80):
+        if slot.type == "choice":
             return await self._choice(name, slot, signals)
         return Reading(Act.ASK if signals.question else Act.UNCLEAR)
 
@@ -211,7 +210,7 @@ class Reader:
         return [
             candidate
             for name in names
-            if name in slots and not (slots[name].type == "text" and not slots[name].pattern)
+            if name in slots and not slots[name].free
             for candidate in self._kinds.of(
                 name, slots[name], options=self._flow.options.get(name, ()), near=self._near(name)
             )

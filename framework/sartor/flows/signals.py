@@ -26,8 +26,8 @@ ce n'est pas ca|nein|falsch|nao
 _LEAVE = """
 stop|quit|exit|cancel|cancel it|cancel this|cancel that|cancel everything|abort|forget it|forget that|forget about it|
 never mind|nevermind|leave it|drop it|let's stop|i want to stop|i don't want to go on|i do not want to go on|
-i changed my mind|i have changed my mind|not any more|not anymore|no longer|arrete|arretez|arreter|stoppez|annule|annulez|
-annuler|laisse tomber|laissez tomber|laisse|oublie|oubliez|oublie ca|oubliez ca|abandonne|abandonner|tant pis|quitter|
+i changed my mind|i have changed my mind|not any more|not anymore|no longer|arrete|arretez|arreter|stoppez|annule|
+annulez|annuler|laisse tomber|laissez tomber|laisse|oublie|oubliez|oublie ca|oubliez ca|abandonne|abandonner|tant pis|quitter|
 j'ai change d'avis|je ne veux plus|abbrechen|olvidalo|cancelar
 """
 _SKIP = """
@@ -35,8 +35,8 @@ skip|skip it|skip this|none|nothing|no|nope|no thanks|no thank you|not needed|pa
 non merci|pas besoin|sans
 """
 _CORRECTS = """
-no|not|actually|instead|rather|sorry|i meant|i mean|wait|make it|make that|change|i said|better|wrong|non|plutot|en fait|
-pardon|desole|je voulais dire|attendez|changez|changer|mettez|finalement|pas
+no|not|actually|instead|rather|sorry|i meant|i mean|wait|make it|make that|change|i said|better|wrong|non|plutot|
+en fait|pardon|desole|je voulais dire|attendez|changez|changer|mettez|finalement|pas
 """
 _POLITE = """
 please|thanks|thank|you|it|this|that|then|now|everything|just|oh|well|so|merci|s'il vous plait|svp|alors|bon|tout|ca|

@@ -86,6 +86,11 @@ class SlotSpec(Spec):
         return self
 
     @property
+    def free(self) -> bool:
+        """Whether any text is an answer."""
+        return self.type == "text" and not self.pattern
+
+    @property
     def options(self) -> Mapping[str, Text]:
         """The fixed choices by key."""
         return self.choices if isinstance(self.choices, dict) else {choice: choice for choice in self.choices}
@@ -127,6 +132,13 @@ class FlowSpec(Spec):
                     shown = f"{name}.{part}" if part else name
                     raise ValueError(f"{key} names {{{shown}}}; here it may name: {', '.join(sorted(known)) or 'none'}")
         return self
+
+    def phrases(self, language: str = "") -> list[str]:
+        """What users say who want it, in that language, or in all."""
+        if isinstance(self.start, list):
+            return self.start
+        told = {language: self.start.get(language.partition("-")[0], [])} if language else self.start
+        return [phrase for phrases in told.values() for phrase in phrases]
 
     def _texts(self) -> Iterator[tuple[str, Text, set[str]]]:
         before: set[str] = set()

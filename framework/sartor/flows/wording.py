@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from sartor.flows.dates import show_date
-from sartor.flows.spec import FlowReplies, FlowSpec
+from sartor.flows.spec import FlowReplies, FlowSpec, placeholders
 from sartor.flows.state import Flow
 from sartor.grounding import readable
 from sartor.texts import Text, in_language
@@ -57,7 +57,10 @@ class Wording:
         return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())]
 
     def wrong(self, flow: Flow, name: str) -> str:
-        return self._filled(self._spec.slots[name].wrong, self.shown(flow)) or self.own("again")
+        """What is said of a value that does not fit, or where there was none."""
+        text, shown = self._spec.slots[name].wrong, self.shown(flow)
+        told = all(shown.get(named) for named, _ in placeholders(text))
+        return (self._filled(text, shown) if told else "") or self.own("again")
 
     def none(self, flow: Flow, name: str) -> str:
         return self._filled(self._spec.slots[name].none, self.shown(flow))
