@@ -41,7 +41,7 @@ async def choose(path: TurnPath, title: str, meanings: Mapping[str, str], likely
         ),
     ]
     free = not getattr(path.parts.model, "supports_choices", False)
-    weights = {text: likely.get(key, 1.0) for key, text in reversed(meanings.items())}
+    weights = {text: likely.get(key, 1.0) for key, text in reversed(list(meanings.items()))}
     said, called, counted = "", dict[str, JSONValue](), Usage()
     began, failed = time.perf_counter(), True
     stream = say(

@@ -137,11 +137,11 @@ def _patterns(language: str) -> Sequence[tuple[re.Pattern[str], _Read]]:
             (rf"{weekday}(?P<one>\d{{1,2}})(?P<sep>[/.-])(?P<two>\d{{1,2}})(?P=sep)(?P<year>\d{{4}}|\d{{2}})", figures),
             (rf"{weekday}(?P<one>\d{{1,2}})(?:/)(?P<two>\d{{1,2}})(?P<year>)(?![/\d])", figures),
             (
-                rf"{weekday}(?P<day>\d{{1,2}}){_ORDINAL} ?(?:of |de )?(?P<month>{month})(?:\.?,? (?P<year>\d{{4}}))?",
+                rf"{weekday}(?P<day>\d{{1,2}}){_ORDINAL} ?(?:of |de )?(?P<month>{month}){year}",
                 named,
             ),
             (
-                rf"{weekday}(?P<month>{month})\.? (?:the )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:,? (?P<year>\d{{4}}))?",
+                rf"{weekday}(?P<month>{month})\.? (?:the )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?{year}",
                 named,
             ),
             (r"(?:the )?day after tomorrow|apres[- ]demain", lambda match, moment: moment.today + timedelta(2)),

@@ -86,19 +86,20 @@ class Kinds:
                 yield from ((found[0].strip(), *found.span()) for found in _PHONE.finditer(self.text))
             case "integer" | "number":
                 yield from self._numbers(slot.type == "integer", asked)
-            case "yes_no":
-                said = signals_of(self.text)
-                if asked and said.yes != said.no:
-                    yield said.yes, 0, len(self.text)
+            case "yes_no" if asked and (said := signals_of(self.text)).yes != said.no:
+                yield said.yes, 0, len(self.text)
             case "choice":
                 yield from self._choices(slot, asked, options)
-            case "text" if slot.pattern:
-                inner = slot.pattern.removeprefix("^").removesuffix("$")
-                pattern = re.compile(rf"(?<!\w)(?:{inner})(?!\w)", re.IGNORECASE)
-                yield from ((found[0].strip(), *found.span()) for found in pattern.finditer(self.text) if found[0])
-            case "text" if asked:
-                if told := _OPENERS.sub("", self.text.strip()).strip(" ."):
-                    yield told, 0, len(self.text)
+            case "text":
+                yield from self._texts(slot, asked)
+
+    def _texts(self, slot: SlotSpec, asked: bool) -> Iterator[tuple[JSONValue, int, int]]:
+        if slot.pattern:
+            inner = slot.pattern.removeprefix("^").removesuffix("$")
+            pattern = re.compile(rf"(?<!\w)(?:{inner})(?!\w)", re.IGNORECASE)
+            yield from ((found[0].strip(), *found.span()) for found in pattern.finditer(self.text) if found[0])
+        elif asked and (told := _OPENERS.sub("", self.text.strip()).strip(" .")):
+            yield told, 0, len(self.text)
 
     def _moment(self, slot: SlotSpec, near: JSONValue) -> Moment:
         past = slot.at_most is not None and slot.at_most <= 0
@@ -159,12 +160,11 @@ def _stands_in(label: str, plain: str) -> bool:
 
 def _timed(text: str, labels: Mapping[str, str], asked: bool) -> list[tuple[JSONValue, int, int]]:
     """The options that are times, by the times in `text`, whichever way they are written."""
-    by_time = {found[0].value: key for key, label in labels.items() if len(found := find_times(label)) == 1}
-    by_time |= {
-        found[0].also: key
-        for key, label in labels.items()
-        if (found := find_times(label)) and found[0].also and found[0].also not in by_time
-    }
+    by_time: dict[str, str] = {}
+    for option, label in labels.items():
+        for time in find_times(label)[:1]:
+            by_time[time.value] = option
+            by_time.setdefault(time.also or time.value, option)
     if not by_time:
         return []
     fitting: list[tuple[JSONValue, int, int]] = []

@@ -92,6 +92,10 @@ class Reader:
             return Reading(Act.TELL, {**self._told(own, corrected), **corrected, name: own[0].value})
         if signals.corrects and corrections:
             return Reading(Act.TELL, corrections)
+        return await self._no_answer(name, slot, signals)
+
+    async def _no_answer(self, name: str, slot: SlotSpec, signals: Signals) -> Reading:
+        """To the question for a slot, with nothing in it of the slot's kind."""
         if slot.optional and signals.skip:
             return Reading(Act.SKIP)
         if others := self._told([], {}):
@@ -118,7 +122,7 @@ class Reader:
         """Which of the choices the user describes in other words."""
         labels = {key: in_language(label, self._kinds.language) for key, label in slot.options.items()}
         labels = labels or {option: option for option in self._flow.options.get(name, ())}
-        if not labels or len(stems_of(self._kinds.text)) < 2:
+        if not labels or sum(stem.isalpha() for stem in stems_of(self._kinds.text)) < 2:
             return Reading(Act.ASK if signals.question else Act.UNCLEAR)
         meanings = {f"={key}": f"{self._label(name)}: {label}." for key, label in labels.items()}
         likely = {"ask": 20.0 if signals.question else 1.0}

@@ -27,8 +27,8 @@ _LEAVE = """
 stop|quit|exit|cancel|cancel it|cancel this|cancel that|cancel everything|abort|forget it|forget that|forget about it|
 never mind|nevermind|leave it|drop it|let's stop|i want to stop|i don't want to go on|i do not want to go on|
 i changed my mind|i have changed my mind|not any more|not anymore|no longer|arrete|arretez|arreter|stoppez|annule|
-annulez|annuler|laisse tomber|laissez tomber|laisse|oublie|oubliez|oublie ca|oubliez ca|abandonne|abandonner|tant pis|quitter|
-j'ai change d'avis|je ne veux plus|abbrechen|olvidalo|cancelar
+annulez|annuler|laisse tomber|laissez tomber|laisse|oublie|oubliez|oublie ca|oubliez ca|abandonne|abandonner|
+tant pis|quitter|j'ai change d'avis|je ne veux plus|abbrechen|olvidalo|cancelar
 """
 _SKIP = """
 skip|skip it|skip this|none|nothing|no|nope|no thanks|no thank you|not needed|passe|passer|passez|rien|aucun|aucune|non|

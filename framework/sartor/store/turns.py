@@ -50,12 +50,10 @@ _NEXT = Prepared[tuple[int]](
     .values(turns=conversations.c.turns + 1, updated=bindparam("now"))
     .returning(conversations.c.turns)
 )
-_STANDING = Prepared[tuple[str]](
-    select(type_coerce(conversations.c.standing, Text).label("standing")).where(*_OF_CONVERSATION)
+_STANDING = Prepared[tuple[str, str]](
+    select(conversations.c.id, type_coerce(conversations.c.standing, Text())).where(*_OF_CONVERSATION)
 )
-_KEEP_STANDING = Prepared[tuple[()]](
-    update(conversations).where(*_OF_CONVERSATION).values(standing=bindparam("new_standing"))
-)
+_KEEP_STANDING = update(conversations).where(*_OF_CONVERSATION).values(standing=bindparam("new_standing"))
 _CONVERSATIONS = select(
     conversations.c.id,
     conversations.c.bot,
@@ -115,8 +113,8 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
         },
     )
     if reply.standing is not None:
-        _KEEP_STANDING.run(
-            connection,
+        connection.execute(
+            _KEEP_STANDING,
             {
                 "of_tenant": turn.tenant,
                 "of_bot": turn.bot,
@@ -137,7 +135,7 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
 def standing(connection: Connection, conversation: Conversation) -> Mapping[str, JSONValue] | None:
     """Where the flows of a conversation stand; None where it has none, or is not this user's."""
     rows = _STANDING.run(connection, conversation)
-    told: JSONValue = json.loads(rows[0][0]) if rows else None
+    told: JSONValue = json.loads(rows[0][1]) if rows else None
     return told if isinstance(told, dict) else None
 
 
