@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import textwrap
 from dataclasses import replace
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sartor
+from langchain_core.messages import AIMessageChunk
 from sartor.errors import SpecError, ToolError
 from sartor.testing import ScriptedModel
 from sartor.values import Exchange, Origin, Outcome, TurnOptions
@@ -275,7 +277,11 @@ async def test_a_model_that_takes_choices_is_given_them_with_their_weights(talk)
 
 
 async def test_the_model_cannot_call_what_a_flow_does(talk, monkeypatch):
-    monkeypatch.setattr(ScriptedModel, "_wrong", lambda self, what: None)  # it calls what it was not offered
+    def not_offered(self, calls, options):
+        told = [{"name": one.name, "args": json.dumps(one.arguments), "id": "c1", "index": 0} for one in calls]
+        return AIMessageChunk(content="", tool_call_chunks=told)
+
+    monkeypatch.setattr(ScriptedModel, "_call_chunk", not_offered)
     booking = call("book", service="checkup", day="2026-12-14", time="10:30", name="Ana")
     async with talk([booking, "Done."]) as visit:
         reply = await visit.says("Please do it at once")

@@ -2,3 +2,5 @@
 
 It is declared under `flows` in `bot.yaml`. The model is asked only what the user means, never what to say or do.
 """
+
+__all__ = ()
