@@ -68,7 +68,7 @@ class FlowSteps:
         if wanted and (active is None or wanted != active.name):
             await self.begin(wanted)
             return True
-        return active is not None and await self._go_on(active)
+        return active is not None and await self._go_on(active, again=wanted is not None)
 
     async def begin(self, name: str) -> None:
         """Begin a flow, or take up the one of that name that waits."""
@@ -94,7 +94,8 @@ class FlowSteps:
         """The flow that the model begins with `tool`."""
         return next((name for name in self._specs if begins(name) == tool), None)
 
-    async def _go_on(self, flow: Flow) -> bool:
+    async def _go_on(self, flow: Flow, *, again: bool) -> bool:
+        """What the message does to the active flow; `again`: it asks for the flow that is on already."""
         reading = await self._reader(flow).read()
         match reading.act:
             case Act.ASK:
@@ -115,6 +116,8 @@ class FlowSteps:
                 await self._wait(replace(flow, stage="changing", misses=0), [])
             case Act.NO if flow.stage == "changing":
                 await self._wait(replace(flow, stage="confirming", misses=0), [])
+            case _ if again:
+                await self._wait(flow, [])
             case _:
                 asking = flow.stage == "asking"
                 wording = self._wording(flow)
@@ -236,7 +239,7 @@ class FlowSteps:
         """Whether a question about the matter is meant as a wish."""
         title = in_language(self._specs[name].title, self._path.turn.language)
         meanings = {"do": f"The user wants it now: {title}.", "ask": f"The user asks for information about: {title}."}
-        likely = {"do": 20.0} if wishes(self._path.turn.text) else {"ask": 20.0}
+        likely = {"do": 0.5} if wishes(self._path.turn.text) else {"ask": 0.5}
         return await choose(self._path, title, meanings, likely) == "do"
 
     def _offer(self, name: str, spec: FlowSpec) -> dict[str, JSONValue]:
