@@ -10,7 +10,20 @@ from sartor.flows.signals import signals_of, wants, wishes
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "Yes, please!", "ok", "That's right", "no problem", "of course", "try again", "réessayer", "oui", "D’accord", "c'est ça", "ja"],
+    [
+        "yes",
+        "Yes, please!",
+        "ok",
+        "That's right",
+        "no problem",
+        "of course",
+        "try again",
+        "réessayer",
+        "oui",
+        "D’accord",
+        "c'est ça",
+        "ja",
+    ],
 )
 def test_yes(text):
     said = signals_of(text)

@@ -41,6 +41,7 @@ async def test_a_turn_tells_of_its_flow(serve):
         session = await served.session()
         turn = (await served.client.post("/v1/turns", json={"text": "Plan a visit"}, headers=session)).json()
         assert turn["flow"] == BEGUN
+        await served.until(lambda: not served.service.live.running)
         assert (await served.client.get(f"/v1/turns/{turn['id']}", headers=session)).json()["flow"] == BEGUN
         there = f"/v1/conversations/{turn['conversation']}/turns"
         assert (await served.client.get(there, headers=session)).json()["data"][0]["flow"] == BEGUN
@@ -65,3 +66,63 @@ async def test_the_description_of_the_api_has_the_flow(serve):
         described = (await served.client.get("/openapi.json")).json()["components"]["schemas"]
         assert set(described["FlowObject"]["properties"]) == set(BEGUN)
         assert "FlowObject" in json.dumps(described["TurnObject"]["properties"]["flow"])
+
+
+async def test_a_chat_completion_in_a_conversation_keeps_its_flow(speak):
+    async with speak(**PROJECT) as (client, served):
+
+        async def says(text: str):
+            asked = [{"role": "user", "content": text}]
+            return await client.chat.completions.create(
+                model="support", messages=asked, user="u", extra_body={"conversation": "mine"}
+            )
+
+        assert (await says("Plan a visit")).sartor["flow"] == BEGUN
+        assert (await says("the second")).choices[0].message.content == "In whose name?"
+        asked = await says("Ann")
+        assert (asked.sartor["flow"]["stage"], asked.sartor["flow"]["values"]) == (
+            "confirming",
+            {"place": "South", "name": "Ann"},
+        )
+        assert (await says("yes")).choices[0].message.content == "Ann comes to South."
+
+
+async def test_a_chat_completion_that_brings_what_was_said_has_no_flows(speak):
+    async with speak(script=["Gladly."], **PROJECT) as (client, served):
+        asked = [{"role": "user", "content": "Plan a visit"}]
+        answer = await client.chat.completions.create(model="support", messages=asked)
+        assert (answer.choices[0].message.content, answer.sartor["flow"]) == ("Gladly.", None)
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+async def test_responses_that_go_on_keep_their_flow(speak, by):
+    async with speak(**PROJECT) as (client, served):
+        told, more = [], {}
+        for text in ("Plan a visit", "the second", "Ann", "yes"):
+            response = await client.responses.create(model="support", input=text, user="u", **more)
+            told.append(response.output_text)
+            more = {by: response.id if by == "previous_response_id" else response.conversation.id}
+        assert told[1:] == ["In whose name?", "Is this right?\n- Place: South\n- Name: Ann", "Ann comes to South."]
+
+
+async def test_a_response_from_an_earlier_one_has_no_flow(speak):
+    """What is on was asked for after it."""
+    async with speak(script=["Hello.", "I cannot tell.", "Nor now."], **PROJECT) as (client, served):
+        first = await client.responses.create(model="support", input="Hi")
+        begun = await client.responses.create(model="support", input="Plan a visit", previous_response_id=first.id)
+        assert begun.output_text.startswith("Which shop?")
+        other = await client.responses.create(model="support", input="South", previous_response_id=first.id)
+        assert other.output_text == "I cannot tell."
+
+
+async def test_a_response_that_is_not_stored_or_brings_what_was_said_has_no_flow(speak):
+    async with speak(script=["Gladly.", "With pleasure."], **PROJECT) as (client, served):
+        response = await client.responses.create(model="support", input="Plan a visit", store=False)
+        assert response.output_text == "Gladly."
+        said = [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": "Plan a visit"},
+        ]
+        response = await client.responses.create(model="support", input=said)
+        assert response.output_text == "With pleasure."
