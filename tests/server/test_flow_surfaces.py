@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
+import time
 
 import pytest
 
@@ -33,6 +37,7 @@ class Desk(Plugin):
         return [plan]
 '''
 PROJECT = {"bot": BOT, "files": {"plugins/desk.py": DESK}}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BEGUN = {"name": "visit", "stage": "asking", "slot": "place", "values": {}, "options": ["North", "South"]}
 
 
@@ -69,7 +74,7 @@ async def test_the_description_of_the_api_has_the_flow(serve):
 
 
 async def test_a_chat_completion_in_a_conversation_keeps_its_flow(speak):
-    async with speak(**PROJECT) as (client, served):
+    async with speak(**PROJECT) as (client, _):
 
         async def says(text: str):
             asked = [{"role": "user", "content": text}]
@@ -88,7 +93,7 @@ async def test_a_chat_completion_in_a_conversation_keeps_its_flow(speak):
 
 
 async def test_a_chat_completion_that_brings_what_was_said_has_no_flows(speak):
-    async with speak(script=["Gladly."], **PROJECT) as (client, served):
+    async with speak(script=["Gladly."], **PROJECT) as (client, _):
         asked = [{"role": "user", "content": "Plan a visit"}]
         answer = await client.chat.completions.create(model="support", messages=asked)
         assert (answer.choices[0].message.content, answer.sartor["flow"]) == ("Gladly.", None)
@@ -96,7 +101,7 @@ async def test_a_chat_completion_that_brings_what_was_said_has_no_flows(speak):
 
 @pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
 async def test_responses_that_go_on_keep_their_flow(speak, by):
-    async with speak(**PROJECT) as (client, served):
+    async with speak(**PROJECT) as (client, _):
         told, more = [], {}
         for text in ("Plan a visit", "the second", "Ann", "yes"):
             response = await client.responses.create(model="support", input=text, user="u", **more)
@@ -107,7 +112,7 @@ async def test_responses_that_go_on_keep_their_flow(speak, by):
 
 async def test_a_response_from_an_earlier_one_has_no_flow(speak):
     """What is on was asked for after it."""
-    async with speak(script=["Hello.", "I cannot tell.", "Nor now."], **PROJECT) as (client, served):
+    async with speak(script=["Hello.", "I cannot tell.", "Nor now."], **PROJECT) as (client, _):
         first = await client.responses.create(model="support", input="Hi")
         begun = await client.responses.create(model="support", input="Plan a visit", previous_response_id=first.id)
         assert begun.output_text.startswith("Which shop?")
@@ -116,7 +121,7 @@ async def test_a_response_from_an_earlier_one_has_no_flow(speak):
 
 
 async def test_a_response_that_is_not_stored_or_brings_what_was_said_has_no_flow(speak):
-    async with speak(script=["Gladly.", "With pleasure."], **PROJECT) as (client, served):
+    async with speak(script=["Gladly.", "With pleasure."], **PROJECT) as (client, _):
         response = await client.responses.create(model="support", input="Plan a visit", store=False)
         assert response.output_text == "Gladly."
         said = [
@@ -126,3 +131,26 @@ async def test_a_response_that_is_not_stored_or_brings_what_was_said_has_no_flow
         ]
         response = await client.responses.create(model="support", input=said)
         assert response.output_text == "With pleasure."
+
+
+async def test_a_flow_goes_on_through_a_channel(serve, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    bot = BOT.replace("{desk: {}}", '{desk: {}, webhook: {secrets: ["env:HOOK_SECRET"], mode: sync}}')
+    async with serve(bot=bot, files=PROJECT["files"]) as served:
+
+        async def says(number: int, text: str) -> str:
+            sent = json.dumps({"user": "u-17", "conversation": "c", "text": text}).encode()
+            headers = signed(sent, f"msg_{number}")
+            return (await served.client.post("/channels/webhook/acme/support", content=sent, headers=headers)).text
+
+        told = [await says(number, text) for number, text in enumerate(["Plan a visit", "the second", "Ann", "yes"])]
+        assert "Which shop?" in told[0] and "In whose name?" in told[1]
+        assert json.loads(told[3])["text"] == "Ann comes to South."
+
+
+def signed(body: bytes, id_: str) -> dict[str, str]:
+    stamp = str(int(time.time()))
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    digest = hmac.new(key, f"{id_}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": id_, "webhook-timestamp": stamp, "webhook-signature": signature}
