@@ -21,7 +21,7 @@ POLICY = '''
 """Signs replies."""
 import os
 from pathlib import Path
-from sartor import ALLOW, Plugin, Policy, hookimpl, rewrite
+from sartor import Plugin, Policy, block, hookimpl
 
 class Signature(Plugin):
     def __init__(self, settings, directory):
@@ -37,7 +37,7 @@ class Signature(Plugin):
 
 class Signed(Policy):
     async def output(self, turn, draft):
-        return rewrite("VERSION") if draft.text.strip() else ALLOW
+        return block("no", "VERSION")
 
 def note(what):
     with Path("LOG").open("a") as file:
@@ -102,7 +102,7 @@ def told(caplog):
 
 async def said(bots: sartor.Bots, bot_id: str = BOT) -> str:
     reply = await bots[bot_id].reply("Hi")
-    assert reply.outcome is Outcome.ANSWERED, reply.error
+    assert reply.outcome is Outcome.BLOCKED, reply.error
     return reply.text
 
 
@@ -246,7 +246,7 @@ async def test_what_mends_a_bot_may_be_a_file_that_it_did_not_have_before(files,
         write(files.root, "plugins/numbers.py", TOOL)
         await said(bots)
         assert [tool.name for tool in bots[BOT].tools] == ["number"]
-        write(files.root, "plugins/numbers.py", TOOL.replace("def number", "def figure"))
+        write(files.root, "plugins/numbers.py", TOOL.replace("number(of", "figure(of").replace("[number]", "[figure]"))
         await said(bots)
         assert [tool.name for tool in bots[BOT].tools] == ["figure"]
 

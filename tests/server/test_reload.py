@@ -15,7 +15,7 @@ from sartor.server.service import Service
 BOT = "title: Acme\ngrounding: free\nplugins: {signature: {}}\n"
 SIGNATURE = '''
 """Signs replies."""
-from sartor import Plugin, Policy, hookimpl, rewrite
+from sartor import Plugin, Policy, block, hookimpl
 
 class Signature(Plugin):
     @hookimpl
@@ -24,7 +24,7 @@ class Signature(Plugin):
 
 class Signed(Policy):
     async def output(self, turn, draft):
-        return rewrite("VERSION")
+        return block("no", "VERSION")
 '''
 CODE = "import sys; sys.argv[0] = 'sartor'\nfrom sartor.cli import main\nmain()"
 
