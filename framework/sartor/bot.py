@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
+from sartor.handover.alerts import Alerts
 from sartor.judge import Approver
 from sartor.parts import BotParts
 from sartor.plugin import Plugin
@@ -66,6 +67,11 @@ class Bot:
     @property
     def channels(self) -> Sequence[Channel]:
         return tuple(self._parts.channels)
+
+    @property
+    def alerts(self) -> Alerts | None:
+        """How people are told of hand-overs; None where they are not."""
+        return self._parts.alerts
 
     async def reply(
         self,
@@ -238,6 +244,8 @@ async def close_plugin(plugin: Plugin, bot_id: str) -> None:
 
 
 async def _close_parts(parts: BotParts) -> None:
+    if parts.alerts is not None:
+        await parts.alerts.close()
     for channel in parts.channels:
         try:
             await channel.close()
