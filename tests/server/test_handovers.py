@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-HAND_OVER = "grounding: free\nhand_over: {}\nweb: {origins: ['*']}\n"
+HAND_OVER = "grounding: free\nhand_over: {}\nweb: {origins: ['*'], anonymous: true}\n"
 WANTED = {"text": "I want to talk to a human"}
 
 
