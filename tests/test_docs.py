@@ -98,20 +98,51 @@ def test_a_plugin_of_the_docs_loads_and_implements_its_hooks(block, tmp_path):
         assert PluginSet([made]).hooks(made)
 
 
-@pytest.mark.parametrize("block", [param for param in of("python") if param.values[0].file.startswith("tests/")])
-def test_a_test_of_the_docs_passes(block, monkeypatch):
-    for plugin in blocks_of(block.page):
-        if plugin.file.startswith("plugins/"):
-            name = plugin.file.removesuffix(".py").replace("/", ".")
-            monkeypatch.setitem(sys.modules, "plugins", types.ModuleType("plugins"))
-            monkeypatch.setitem(sys.modules, name, module := types.ModuleType(name))
-            exec(compile(plugin.text, str(plugin), "exec"), vars(module))
-    found: dict[str, object] = {}
-    exec(compile(block.text, str(block), "exec"), found)
-    tests = [value for name, value in found.items() if name.startswith("test_")]
-    assert tests
-    for test in tests:
-        test()
+TESTS = [page for page in PAGES if any(block.file.startswith("tests/") for block in blocks_of(page))]
+
+
+def test_the_tests_of_the_docs_pass(tmp_path):
+    """All of them in one run, each beside the plugins of its page, which are in a folder of their own."""
+    for page in TESTS:
+        for block in blocks_of(page):
+            if block.language == "python" and block.file.startswith(("plugins/", "tests/")):
+                write(tmp_path / page.stem / block.file, block.text)
+    (tmp_path / "conftest.py").write_text(BESIDE, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", str(tmp_path)]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > len(TESTS) > 5
+
+
+BESIDE = """
+import sys
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    if collector.path.suffix == ".py":
+        beside(collector.path)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    beside(item.path)
+    return (yield)
+
+
+def beside(test):
+    root = str(test.parent.parent)
+    if root not in sys.path:
+        sys.path[:] = [root, *(path for path in sys.path if "pytest-of" not in path)]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "plugins"]:
+            del sys.modules[name]
+"""
+"""The conftest of that run: `plugins` are those beside the test."""
 
 
 async def test_the_examples_of_embedding_run(make_project, tmp_path, monkeypatch, capsys):
