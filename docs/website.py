@@ -19,13 +19,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from flowchart import steps
+from sitecheck import faults
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(DOCS))
-
-from flowchart import steps  # noqa: E402, a neighbour of this script
-from sitecheck import faults  # noqa: E402
-
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NOTE = re.compile(r"<!-- .*? -->\n", re.DOTALL)
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
