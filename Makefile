@@ -13,13 +13,13 @@ test: $(READY) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check framework plugins templates tests benchmarks examples training
-	$(BIN)/ruff format --check framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff check framework plugins templates tests benchmarks examples training docs/*.py
+	$(BIN)/ruff format --check framework plugins templates tests benchmarks examples training docs/*.py
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff check --fix framework plugins templates tests benchmarks examples training
-	$(BIN)/ruff format framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff check --fix framework plugins templates tests benchmarks examples training docs/*.py
+	$(BIN)/ruff format framework plugins templates tests benchmarks examples training docs/*.py
 
 # The documentation as a site, in build/site.
 docs: $(READY)

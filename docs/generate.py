@@ -279,9 +279,20 @@ def hooks_page() -> str:
             f"### {node.name}\n",
             f"```python\n{signature(node)}\n```\n",
             markdown(ast.get_docstring(node)) + "\n",
-            f"Named at: {PLACES[node.name]}. First-party plugins: {', '.join(users) or 'none'}.\n",
+            f"Named at: {PLACES[node.name]}. First-party plugins: {', '.join(users) or 'none'}.{page_on(node.name)}\n",
         ]
     return "\n".join(out)
+
+
+def page_on(hook: str) -> str:
+    """A link to the page that shows how to implement a hook, one that is called `write-….md` before others."""
+    pages = REFERENCE.parent.glob("how-to/*.md")
+    for page in sorted(pages, key=lambda page: (not page.name.startswith("write-"), page.name)):
+        text = page.read_text(encoding="utf-8")
+        if f"def {hook}(" in text:
+            title = text.partition("\n")[0].removeprefix("# ")
+            return f" [{title}](../how-to/{page.name})."
+    return ""
 
 
 def cli_page() -> str:

@@ -78,7 +78,7 @@ def http_page() -> str:
 def about(route: APIRoute, names: dict[type[BaseModel], str]) -> Iterator[str]:
     """A route: what it does, who may ask, what it takes and gives."""
     path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-    yield f"### {' or '.join(sorted(route.methods))} {path}\n"
+    yield f"### {' or '.join(sorted(route.methods or ()))} {path}\n"
     yield markdown(inspect.getdoc(route.endpoint)) + "\n"
     yield f"Needs {who(route)}.\n"
     rows = list(parameters(route))
@@ -106,7 +106,11 @@ def who(route: APIRoute) -> str:
     code = inspect.getsource(route.endpoint)
     for name in set(re.findall(r"\b(_\w+)\(", code)):
         helper = getattr(home, name, None)
-        code += inspect.getsource(helper) if inspect.isfunction(helper) and helper.__module__ == home.__name__ else ""
+        code += (
+            inspect.getsource(helper)
+            if inspect.isfunction(helper) and helper.__module__ == route.endpoint.__module__
+            else ""
+        )
     more = " with the scope `chat`" if ".may_chat()" in code else ""
     return f"a session, or an API key{more}"
 
@@ -149,7 +153,7 @@ def answer(route: APIRoute, names: dict[type[BaseModel], str]) -> str:
     status = route.status_code or 200
     model = route.response_model
     given = linked(model, names) if isinstance(model, type) and issubclass(model, BaseModel) else "no object"
-    told = typing.cast("dict[str, typing.Any]", route.responses.get(200, {}))
+    told = route.responses.get(200, {})
     if "text/event-stream" in told.get("content", {}):
         events = "server-sent events"
         given = f"{given}, or {events} with `stream`" if model is not None else events

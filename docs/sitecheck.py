@@ -46,6 +46,8 @@ class Seen(HTMLParser):
             (self.navigation if self._nav else self.links).add(told["href"])
         if told.get(LOADS.get(tag, "")) and told.get("rel") != "canonical":
             self.loads.add(told[LOADS[tag]])
+        if "mermaid" in told.get("class", "").split():  # the theme's script would look for one that draws
+            self.loads.add("https://unpkg.com/mermaid")
         self.loads |= set(re.findall(r"url\(['\"]?([^'\")]+)", told.get("style", "")))
 
     def handle_endtag(self, tag: str) -> None:

@@ -81,6 +81,7 @@ def faults(folder: Path, body: str, pages: tuple[str, ...] = ("index.md", "page.
         ('<img src="https://elsewhere.example/x.png">', "it loads https://elsewhere.example/x.png from elsewhere"),
         ('<script src="//elsewhere.example/x.js"></script>', "it loads //elsewhere.example/x.js from elsewhere"),
         ('<img src="none.png">', "it loads none.png, which is not there"),
+        ('<pre class="mermaid">flowchart TD</pre>', "it loads https://unpkg.com/mermaid from elsewhere"),
         ('<p style="background: url(https://a.example/b)">', "it loads https://a.example/b from elsewhere"),
     ],
 )
