@@ -37,7 +37,7 @@ def test_a_plugins_own_settings_are_kept_for_it():
 @pytest.mark.parametrize(
     ("model", "text", "where", "message", "remedy"),
     [
-        (BotSpec, "a: 1\n", "bot.yaml:1", "unknown key 'a'", "Known keys: audiences, grounding"),
+        (BotSpec, "a: 1\n", "bot.yaml:1", "unknown key 'a'", "Known keys: audiences, flow_replies, flows, grounding"),
         (BotSpec, "title: x\ninstrutions: y\n", "bot.yaml:2", "unknown key 'instrutions'", "mean 'instructions'?"),
         (BotSpec, "limits:\n  tool_second: 3\n", "bot.yaml:2", "unknown key 'tool_second'", "mean 'tool_seconds'?"),
         (BotSpec, "grounding:\n  quotes: 3\n", "bot.yaml:2", "unknown key 'quotes'", "mean 'max_quotes'?"),

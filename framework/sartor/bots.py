@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from sartor.bot import Bot, close_plugin
 from sartor.building import channels_of, policies_of, retrievers_of, tools_of
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
+from sartor.flows.check import check_flows
 from sartor.knowledge import Knowledge
 from sartor.lockfile import catalog_of
 from sartor.names import split_bot_id
@@ -178,6 +179,8 @@ class Bots(Mapping[str, Bot]):
         retrievers: list[Retriever] = [self._knowledge_of(effective)] if spec.retrieval.passages else []
         retrievers += retrievers_of(plugins, info)
         model_name = spec.model or self.project.spec.model
+        tools = tools_of(plugins, info)
+        check_flows(spec.flows, tools, spec.audiences, effective.merged.place)
         return BotParts(
             info=info,
             spec=spec,
@@ -185,7 +188,7 @@ class Bots(Mapping[str, Bot]):
             model=self.model(model_name),
             model_name=model_name,
             retrievers=retrievers,
-            tools=tools_of(plugins, info),
+            tools=tools,
             policies=policies_of(plugins, info),
             channels=channels_of(plugins, info),
             plugins=plugins.plugins,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from sartor.policy import ALLOW, Draft, Edit, Kind, Policy, Stage, Verdict
 from sartor.values import Passage, ToolCall, ToolResult, Turn, VerdictRecord
@@ -73,7 +74,7 @@ class Judge:
             if verdict.kind in (Kind.BLOCK, Kind.ASK):
                 return "", verdict
             if verdict.edits:
-                result = ToolResult(result.call, result.name, verdict.apply(result.text), result.error, result.seconds)
+                result = replace(result, text=verdict.apply(result.text))
         return result.text, ALLOW
 
     def release(self) -> Release:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 from sartor.errors import SpecError
+from sartor.flows.spec import FlowName, FlowReplies, FlowSpec
 from sartor.layers import Merged
 from sartor.servicespec import ServiceSpec, UsersSpec, WebSpec
 from sartor.specbase import Name, Settings, Spec
@@ -157,9 +159,24 @@ class BotSpec(Spec):
     grounding: Annotated[Grounding, BeforeValidator(_short_grounding)] = Grounding()
     retrieval: Retrieval = Retrieval()
     limits: Limits = Limits()
+    timezone: str = "UTC"
+    """Where the bot's users are, as the IANA database calls it (``Europe/Paris``): what "tomorrow" means in a flow."""
+    flows: dict[FlowName, FlowSpec] = {}
+    """What must not be improvised, by name: what to ask for, to repeat, and to do."""
+    flow_replies: FlowReplies = FlowReplies()
+    """What flows say beside their own texts."""
     web: WebSpec = WebSpec()
     plugins: dict[str, Settings] = {}
     """The plugins of this bot and their settings; their policies are asked in this order."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"there is no time zone {value!r}; Europe/Paris is one") from error
+        return value
 
 
 class PluginUse(BaseModel):

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 
 from pydantic import ValidationError
@@ -165,7 +166,8 @@ async def run_tool(
         return _error(call, f"{tool.name} gave no result within {seconds:g} seconds", began)
     except ToolError as error:
         log.warning("tool %s of %s/%s: %s", tool.name, turn.tenant, turn.bot, error)
-        return _error(call, cut(f"{tool.name} failed: {error.what}", limits.tool_characters), began)
+        failed = _error(call, cut(f"{tool.name} failed: {error.what}", limits.tool_characters), began)
+        return replace(failed, refused=True)
     except Exception as error:
         log.exception("tool %s of %s/%s raised", tool.name, turn.tenant, turn.bot)
         return _error(call, f"{tool.name} failed: {type(error).__name__}", began)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sartor.origins import argument_origins, untrusted_arguments
 from sartor.policy import ALLOW, Kind, Verdict, ask
 from sartor.toolbox import WAITING, check_call, cut, offer, offer_callers, run_tool, storable
+from sartor.tools import Tool
 from sartor.values import (
     CallerTool,
     Exchange,
@@ -48,6 +49,10 @@ class ToolSteps:
     async def run(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> list[ToolUse] | None:
         """Run the bot's own tools that the model wants, or hand over to the caller when it wants only the caller's.
         None when the turn ends with that."""
+        for call in calls:
+            if flow := self._path.flows.called(call.name):
+                await self._path.flows.begin(flow)
+                return None
         own = [call for call in calls if call.name not in self._callers][:_CALLS_AT_ONCE]
         if not own:
             await self.hand_over(calls[: _CALLS_AT_ONCE if self._path.options.parallel_calls else 1], messages)
@@ -82,8 +87,9 @@ class ToolSteps:
         if path.options.tool_choice == "none":
             return ()
         mine = [tool for tool in tools if not tool.audiences or path.turn.audience in tool.audiences]
-        own = [told for tool in mine if (told := offer(tool, said)) is not None]
-        return [*own, *map(offer_callers, self._callers.values())]
+        free = [tool for tool in mine if tool.name not in path.flows.reserved]
+        own = [told for tool in free if (told := offer(tool, said)) is not None]
+        return [*own, *path.flows.offered(), *map(offer_callers, self._callers.values())]
 
     async def hand_over(self, calls: Sequence[ToolCall], messages: Sequence[Message]) -> None:
         """End the turn with calls of the caller's own tools, as far as the policies let them pass."""
@@ -108,19 +114,30 @@ class ToolSteps:
         path.outcome = Outcome.CALLS
 
     async def use(self, call: ToolCall, messages: Sequence[Message]) -> ToolUse | None:
-        """Run one tool call between its policies; None when a policy ended the turn."""
-        path = self._path
-        began = time.perf_counter()
+        """Run one tool call of the model between its policies; None when a policy ended the turn."""
         seen = _seen(messages)
         call = replace(call, origins=argument_origins(call.arguments, seen))
-        checked = check_call(path.parts.tools, call, path.turn.audience)
+        free = {name: tool for name, tool in self._path.parts.tools.items() if name not in self._path.flows.reserved}
+        return await self._run(call, free, lambda call: self.guard(call, seen))
+
+    async def perform(self, call: ToolCall) -> ToolUse | None:
+        """Run a tool call of a flow between its policies; None when a policy ended the turn. The user has agreed to
+        what it does, so nobody else is asked but by a policy."""
+        return await self._run(call, self._path.parts.tools, None)
+
+    async def _run(
+        self, call: ToolCall, tools: Mapping[str, Tool], guard: Callable[[ToolCall], Awaitable[Verdict]] | None
+    ) -> ToolUse | None:
+        path = self._path
+        began = time.perf_counter()
+        checked = check_call(tools, call, path.turn.audience)
         if isinstance(checked, ToolResult):
             result, call = checked, replace(call, arguments=storable(call.arguments))
         else:
             tool, arguments = checked
             verdict = await path.judge.tool_call(call)
-            if verdict.kind is Kind.ALLOW and tool.acts:
-                verdict = await self.guard(call, seen)
+            if verdict.kind is Kind.ALLOW and tool.acts and guard is not None:
+                verdict = await guard(call)
             if verdict.kind is not Kind.ALLOW:
                 path.block(verdict)
                 return None

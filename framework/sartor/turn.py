@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
+from sartor.flows.steps import FlowSteps
 from sartor.judge import Approver, Judge
 from sartor.observing import Step
 from sartor.parts import BotParts, persona_of
@@ -76,6 +77,7 @@ class TurnPath:
         self.cut = False
         self.tools = ToolSteps(self)
         self.speech = Speech(self)
+        self.flows = FlowSteps(self)
 
     async def run(self) -> None:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
@@ -120,12 +122,16 @@ class TurnPath:
 
     async def walk(self) -> None:
         steps = self.spec.limits.tool_steps
-        (text, verdict), history = await asyncio.gather(self.judge.input(self.raw), self.earlier())
+        (text, verdict), history, _ = await asyncio.gather(
+            self.judge.input(self.raw), self.earlier(), self.flows.load()
+        )
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
         if history:
             self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
+        if await self.flows.take():
+            return self.finish()
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
         for brought in self.options.uses:
@@ -138,12 +144,10 @@ class TurnPath:
             if not calls or self.release.blocked:
                 break
             if (uses := await self.tools.run(calls, messages)) is None:
-                return
+                break
             messages = after_tools(messages, said, uses)
-        if self.release.blocked:
-            self.block(self.release.blocked)
-        elif not self.release.text and not self.ending and self.outcome is not Outcome.CALLS:
-            self.fail("the model gave no answer")
+        self.finish()
+        await self.flows.remind()
 
     async def earlier(self) -> list[Exchange]:
         """What was said before: the stored conversation, or what the caller brings instead, as far as the input
@@ -175,12 +179,27 @@ class TurnPath:
         fit = [passage for passage in best.values() if passage.score >= self.spec.retrieval.min_score]
         return sorted(fit, key=lambda passage: -passage.score)[:limit]
 
+    def finish(self) -> None:
+        """Say how it ended, where that is not said yet."""
+        if self.release.blocked and self.outcome is not Outcome.BLOCKED:
+            self.block(self.release.blocked)
+        elif not self.release.text and not self.ending and self.outcome is not Outcome.CALLS:
+            self.fail("the model gave no answer")
+
     async def give(self, text: str, *, final: bool = False) -> bool:
         """Release what the output policies clear; false when one of them ended the reply."""
         if cleared := await self.release.feed(text, final=final):
             self.seconds.setdefault("first_text", time.perf_counter() - self.began)
             self.emit(Delta(cleared))
         return self.release.blocked is None
+
+    async def add(self, text: str) -> None:
+        """Put a paragraph of the bot's own after the answer, as far as the output policies let it pass."""
+        release = self.judge.release()
+        cleared = await release.feed(text, final=True)
+        if release.blocked is None and cleared and self.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN):
+            self.ending += f"\n\n{cleared}"
+            self.emit(Delta(f"\n\n{cleared}"))
 
     def passed(
         self,
@@ -233,4 +252,6 @@ class TurnPath:
             model=self.parts.model_name,
             error=self.error,
             cut=self.cut,
+            flow=self.flows.note,
+            standing=self.flows.changed,
         )

@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Exchange",
     "Finished",
+    "FlowNote",
     "Hit",
     "JSONValue",
     "Message",
@@ -190,6 +191,9 @@ class ToolResult:
     text: str
     error: bool = False
     seconds: float = 0.0
+    refused: bool = False
+    """Whether the tool itself said that it could not do it (`ToolError`), so that nothing was done. It is not stored.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,23 @@ class ToolUse:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowNote:
+    """What became of a flow in a turn."""
+
+    name: str
+    stage: str
+    """What it waits for: ``asking`` (for a slot), ``confirming``, ``changing`` (what to change). Or how it ended:
+    ``done``, ``left`` (by the user), ``stuck`` (three answers did not fit), ``unsure`` (the tool failed in a way that
+    tells nothing), ``blocked`` (by a policy). ``refused``: the tool said no, and the flow waits for what to do."""
+    slot: str = ""
+    """The slot that was asked for."""
+    values: Mapping[str, JSONValue] = field(default_factory=dict)
+    """The slots that are known."""
+    options: tuple[str, ...] = ()
+    """What there is to choose from, as a user may write it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came of a turn: the text that the user was given, and everything that explains it."""
 
@@ -327,6 +348,11 @@ class Reply:
     """What failed, for the operator; empty unless `outcome` is ``failed``."""
     cut: bool = False
     """Whether the model was stopped by its limit of tokens. It is not stored."""
+    flow: FlowNote | None = None
+    """What became of a flow, where the turn was of one."""
+    standing: Mapping[str, JSONValue] | None = None
+    """Where the flows of the conversation stand from now on, as it is stored with the conversation; None: as before.
+    """
 
 
 @dataclass(frozen=True, slots=True)

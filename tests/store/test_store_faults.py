@@ -136,6 +136,8 @@ async def test_every_method_translates(
     acme = store.tenant("acme")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "history": lambda: acme.history("support", "ann", "c1", 5),
+        "standing": lambda: acme.standing("support", "ann", "c1"),
+        "exchange_standing": lambda: acme.exchange_standing("support", "ann", "c1", old=None, new={}),
         "commit": lambda: acme.commit(make_reply()),
         "reply": lambda: acme.reply("t1"),
         "conversations": lambda: acme.conversations("support", "ann", 5),

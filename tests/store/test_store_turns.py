@@ -11,6 +11,7 @@ import pytest
 from sartor.errors import NamingError, StoreError
 from sartor.values import (
     Exchange,
+    FlowNote,
     Origin,
     Outcome,
     Reply,
@@ -209,3 +210,34 @@ async def test_a_failure_in_the_middle_leaves_nothing(store: Store, make_reply: 
     assert await acme.history("support", "ann", "c1", 1) == []
     assert await acme.usage() == Usage()
     await acme.commit(reply)
+
+
+async def test_where_flows_stand_is_kept_with_the_conversation(store: Store, make_reply: Callable[..., Reply]) -> None:
+    acme = store.tenant("acme")
+    assert await acme.standing("support", "ann", "c1") is None
+    await acme.commit(make_reply())
+    assert await acme.standing("support", "ann", "c1") is None
+    note = FlowNote("booking", "asking", "day", {"service": "checkup", "guests": 2}, ("one", "two"))
+    reply = replace(make_reply(id="t2"), flow=note, standing={"active": "booking"})
+    await acme.commit(reply)
+    assert await acme.standing("support", "ann", "c1") == {"active": "booking"}
+    stored = await acme.reply("t2")
+    assert stored is not None
+    assert stored.reply.flow == note
+    await acme.commit(make_reply())
+    assert await acme.standing("support", "ann", "c1") == {"active": "booking"}, "a turn without a flow leaves it"
+    for bot, user, conversation in [("sales", "ann", "c1"), ("support", "bob", "c1"), ("support", "ann", "c2")]:
+        assert await acme.standing(bot, user, conversation) is None
+        assert not await acme.exchange_standing(bot, user, conversation, old={"active": "booking"}, new={})
+    assert await store.tenant("globex").standing("support", "ann", "c1") is None
+
+
+async def test_one_of_two_who_change_where_flows_stand(store: Store, make_reply: Callable[..., Reply]) -> None:
+    acme = store.tenant("acme")
+    await acme.commit(make_reply())
+    changes = [acme.exchange_standing("support", "ann", "c1", old=None, new={"by": number}) for number in range(8)]
+    assert sum(await asyncio.gather(*changes)) == 1
+    there = await acme.standing("support", "ann", "c1")
+    assert not await acme.exchange_standing("support", "ann", "c1", old={"by": "nobody"}, new={})
+    assert await acme.exchange_standing("support", "ann", "c1", old=there, new={"done": True})
+    assert await acme.standing("support", "ann", "c1") == {"done": True}

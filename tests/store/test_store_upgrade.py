@@ -62,16 +62,30 @@ async def test_migrations_and_tables_agree(url: str, request: pytest.FixtureRequ
         await migrated.close()
 
 
-async def test_what_was_stored_before_the_service_is_still_there(url: str, make_reply: Callable[..., Reply]) -> None:
+async def test_what_the_first_version_stored_is_still_there(url: str, make_reply: Callable[..., Reply]) -> None:
     database = database_at(url)
     await database.upgrade(lambda connection: upgrade.migrate(connection, "0001"))
     assert "api_keys" not in await database.read(structure)
-    old = Store(database)
-    await old.tenant("acme").commit(make_reply(id="t1"))
-    await old.close()
+    moment = "2026-11-01 12:00:00" if url.startswith("sqlite") else "2026-11-01 12:00:00+00:00"
+    rows = [
+        f"INSERT INTO tenants VALUES ('acme', '{moment}')",
+        "INSERT INTO conversations (tenant, id, bot, user_id, turns, started, updated) "
+        f"VALUES ('acme', 'c1', 'support', 'ann', 1, '{moment}', '{moment}')",
+        "INSERT INTO turns (tenant, id, bot, user_id, conversation, number, question, reply, outcome, audience, "
+        "language, model, error, citations, passages, seconds, started, committed) "
+        "VALUES ('acme', 't1', 'support', 'ann', 'c1', 1,"
+        f" 'How long?', 'Two days.', 'answered', '', 'en', 'm', '', '[]', '[]', '{{}}', '{moment}', '{moment}')",
+        "INSERT INTO usage (tenant, turn, bot, user_id, model, committed, prompt, cached, generated, calls) "
+        f"VALUES ('acme', 't1', 'support', 'ann', 'm', '{moment}', 1, 0, 1, 1)",
+    ]
+    await database.write(lambda connection: [connection.exec_driver_sql(row) for row in rows])
+    await database.close()
     async with await Store.open(url) as store:
         acme = store.tenant("acme")
         assert [stored.reply.turn.id for stored in await acme.turns("c1", 5)] == ["t1"]
+        assert (await acme.turns("c1", 5))[0].reply.flow is None
+        assert await acme.standing("support", "ann", "c1") is None
+        await acme.commit(make_reply(id="t2"))
         assert await acme.put_feedback("t1", -1, "No.")
         assert (await acme.claim("ann", "request-1", "fingerprint", "t2")).turn == "t2"
         assert await acme.keys() == []
@@ -82,13 +96,13 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A Sartor of tomorrow, whose migration changes a table to which others refer. Call `Store.open` with it."""
     migrations = tmp_path / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "v0003_tomorrow.py").write_text(
-        textwrap.dedent("""
+    (migrations / "versions" / "v9000_tomorrow.py").write_text(
+        textwrap.dedent(f"""
             import sqlalchemy as sa
             from alembic import op
 
-            revision = "0003"
-            down_revision = "0002"
+            revision = "9000"
+            down_revision = "{HEAD}"
 
             def upgrade():
                 with op.batch_alter_table("turns", recreate="auto") as batch:
@@ -97,8 +111,8 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         """)
     )
     monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
-    monkeypatch.setattr(upgrade, "HEAD", "0003")
-    return "0003"
+    monkeypatch.setattr(upgrade, "HEAD", "9000")
+    return "9000"
 
 
 async def test_an_older_database_is_migrated_once(
@@ -116,7 +130,7 @@ async def test_an_older_database_is_migrated_once(
         versions = await stores[0]._database.read(
             lambda c: c.scalars(text("SELECT version_num FROM sartor_version")).all()
         )
-        assert versions == ["0003"]
+        assert versions == ["9000"]
     finally:
         for store in stores:
             await store.close()
@@ -210,7 +224,7 @@ def test_a_row_cannot_refer_to_another_tenants(tmp_path: Path, make_reply: Calla
 
 def test_no_method_of_a_tenants_store_takes_a_tenant() -> None:
     methods = [method for name, method in vars(TenantStore).items() if not name.startswith("_")]
-    assert len(methods) == 24
+    assert len(methods) == 26
     for method in methods:
         assert "tenant" not in python_inspect.signature(method).parameters
 

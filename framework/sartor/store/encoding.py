@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
@@ -10,6 +10,8 @@ from sartor.store.rows import StoredTurn
 from sartor.store.schema import tool_uses, turns, usage, verdicts
 from sartor.values import (
     Citation,
+    FlowNote,
+    JSONValue,
     Origin,
     Outcome,
     Passage,
@@ -22,7 +24,7 @@ from sartor.values import (
     VerdictRecord,
 )
 
-__all__ = ["citation_json", "passage_json", "stored_turn", "stored_turns", "tool_row", "verdict_row"]
+__all__ = ["citation_json", "note_json", "passage_json", "stored_turn", "stored_turns", "tool_row", "verdict_row"]
 
 
 class _CitationJSON(TypedDict):
@@ -97,6 +99,18 @@ def passage_json(passage: Passage) -> _PassageJSON:
     }
 
 
+def note_json(note: FlowNote | None) -> dict[str, JSONValue] | None:
+    if note is None:
+        return None
+    return {
+        "name": note.name,
+        "stage": note.stage,
+        "slot": note.slot,
+        "values": dict(note.values),
+        "options": [*note.options],
+    }
+
+
 def tool_row(use: ToolUse) -> dict[str, object]:
     call, result = use.call, use.result
     return {
@@ -157,8 +171,13 @@ def _stored(connection: Connection, row: RowMapping) -> StoredTurn:
         row["seconds"],
         row["model"],
         row["error"],
+        flow=_note(row["flow"]),
     )
     return StoredTurn(reply, row["number"], row["committed"])
+
+
+def _note(told: dict[str, Any] | None) -> FlowNote | None:
+    return None if told is None else FlowNote(**{**told, "options": tuple(told["options"])})
 
 
 def _passage(tenant: str, passage: _PassageJSON) -> Passage:

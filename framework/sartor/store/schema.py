@@ -36,7 +36,7 @@ __all__ = [
     "version",
 ]
 
-HEAD = "0002"
+HEAD = "0003"
 """The version of these tables: four digits, so that versions compare as text."""
 
 
@@ -137,6 +137,7 @@ conversations = sa.Table(
     *map(_key, ("tenant", "id", "bot", "user_id")),
     _count("turns"),
     *map(_time, ("started", "updated")),
+    sa.Column("standing", JSONText, nullable=False, server_default="null"),
     sa.PrimaryKeyConstraint("tenant", "id"),
     sa.UniqueConstraint("tenant", "bot", "user_id", "id"),
     sa.ForeignKeyConstraint(["tenant"], ["tenants.name"]),
@@ -151,6 +152,7 @@ turns = sa.Table(
     *map(_writing, ("question", "reply", "outcome", "audience", "language", "model", "error")),
     *map(_json, ("citations", "passages", "seconds")),
     *map(_time, ("started", "committed")),
+    sa.Column("flow", JSONText, nullable=False, server_default="null"),
     sa.PrimaryKeyConstraint("tenant", "id"),
     sa.UniqueConstraint("tenant", "user_id", "id"),
     sa.UniqueConstraint("tenant", "bot", "user_id", "conversation", "number"),

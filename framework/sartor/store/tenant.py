@@ -36,9 +36,27 @@ class TenantStore:
 
         Empty for a conversation that does not exist yet. Raises `NamingError` for one of another user or bot.
         """
-        _check(bot=bot, user=user, conversation=conversation)
-        key = {"of_tenant": self.tenant, "of_bot": bot, "of_user": user, "of_conversation": conversation}
+        key = self._conversation(bot, user, conversation)
         return await self._database.read(lambda connection: turns.history(connection, key, limit))
+
+    async def standing(self, bot: str, user: str, conversation: str) -> Mapping[str, JSONValue] | None:
+        """Where the flows of the user's own conversation with the bot stand; None where there is none."""
+        key = self._conversation(bot, user, conversation)
+        return await self._database.read(lambda connection: turns.standing(connection, key))
+
+    async def exchange_standing(
+        self,
+        bot: str,
+        user: str,
+        conversation: str,
+        *,
+        old: Mapping[str, JSONValue] | None,
+        new: Mapping[str, JSONValue],
+    ) -> bool:
+        """Let the flows of a conversation stand where `new` says, if they still stand where `old` says; false where
+        they do not."""
+        key = self._conversation(bot, user, conversation)
+        return await self._database.write(lambda connection: turns.exchange_standing(connection, key, old, new))
 
     async def commit(self, reply: Reply) -> None:
         """Store a turn, its usage, tool uses and verdicts, all or nothing; the conversation is created when new.
@@ -216,6 +234,10 @@ class TenantStore:
 
     def _request(self, user: str, key: str) -> dict[str, str]:
         return {"of_tenant": self.tenant, "of_user": user, "of_key": key}
+
+    def _conversation(self, bot: str, user: str, conversation: str) -> dict[str, str]:
+        _check(bot=bot, user=user, conversation=conversation)
+        return {"of_tenant": self.tenant, "of_bot": bot, "of_user": user, "of_conversation": conversation}
 
     def _own(self, tenant: str, what: str) -> None:
         if tenant != self.tenant:

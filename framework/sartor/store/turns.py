@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Text, and_, bindparam, func, insert, or_, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import NamingError, StoreError
-from sartor.store.encoding import citation_json, passage_json, tool_row, verdict_row
+from sartor.store.encoding import citation_json, note_json, passage_json, tool_row, verdict_row
 from sartor.store.prepared import Prepared
 from sartor.store.rows import ConversationRow
-from sartor.store.schema import conversations, tool_uses, turns, usage, verdicts
+from sartor.store.schema import JSONText, conversations, tool_uses, turns, usage, verdicts
 from sartor.store.tenants import insert_or_skip, know_tenant
-from sartor.values import Exchange, Reply, Turn, Usage
+from sartor.values import Exchange, JSONValue, Reply, Turn, Usage
 
-__all__ = ["commit", "conversation", "conversations_of", "history", "sum_usage"]
+__all__ = ["commit", "conversation", "conversations_of", "exchange_standing", "history", "standing", "sum_usage"]
 
 _OF_CONVERSATION = (
     conversations.c.tenant == bindparam("of_tenant"),
@@ -49,6 +50,10 @@ _NEXT = Prepared[tuple[int]](
     .values(turns=conversations.c.turns + 1, updated=bindparam("now"))
     .returning(conversations.c.turns)
 )
+_STANDING = Prepared[tuple[str, str]](
+    select(conversations.c.id, type_coerce(conversations.c.standing, Text())).where(*_OF_CONVERSATION)
+)
+_KEEP_STANDING = update(conversations).where(*_OF_CONVERSATION).values(standing=bindparam("new_standing"))
 _CONVERSATIONS = select(
     conversations.c.id,
     conversations.c.bot,
@@ -107,6 +112,17 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
             "calls": spent.calls,
         },
     )
+    if reply.standing is not None:
+        connection.execute(
+            _KEEP_STANDING,
+            {
+                "of_tenant": turn.tenant,
+                "of_bot": turn.bot,
+                "of_user": turn.user,
+                "of_conversation": turn.conversation,
+                "new_standing": dict(reply.standing),
+            },
+        )
     of_turn: dict[str, str] = {"tenant": turn.tenant, "user_id": turn.user, "turn": turn.id}
     if reply.tools:
         rows = [{**of_turn, "number": at, **tool_row(use)} for at, use in enumerate(reply.tools)]
@@ -114,6 +130,29 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
     if reply.verdicts:
         rows = [{**of_turn, "number": at, **verdict_row(verdict)} for at, verdict in enumerate(reply.verdicts)]
         connection.execute(_INSERT_VERDICTS, rows)
+
+
+def standing(connection: Connection, conversation: Conversation) -> Mapping[str, JSONValue] | None:
+    """Where the flows of a conversation stand; None where it has none, or is not this user's."""
+    rows = _STANDING.run(connection, conversation)
+    told: JSONValue = json.loads(rows[0][1]) if rows else None
+    return told if isinstance(told, dict) else None
+
+
+def exchange_standing(
+    connection: Connection,
+    conversation: Conversation,
+    old: Mapping[str, JSONValue] | None,
+    new: Mapping[str, JSONValue],
+) -> bool:
+    """Put `new` in the place of `old`; false where it is no longer `old` that stands there."""
+    statement = (
+        update(conversations)
+        .where(*_OF_CONVERSATION, conversations.c.standing == bindparam("old", type_=JSONText))
+        .values(standing=bindparam("new_standing", type_=JSONText))
+    )
+    values = {**conversation, "old": None if old is None else dict(old), "new_standing": dict(new)}
+    return connection.execute(statement, values).rowcount == 1
 
 
 def conversations_of(
@@ -197,6 +236,7 @@ def _turn_row(reply: Reply, number: int, now: datetime) -> dict[str, object]:
         "error": reply.error,
         "citations": [citation_json(citation) for citation in reply.citations],
         "passages": [passage_json(passage) for passage in reply.passages],
+        "flow": note_json(reply.flow),
         "seconds": {phase: float(seconds) for phase, seconds in reply.seconds.items()},
         "started": turn.started or now,
         "committed": now,
