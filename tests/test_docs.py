@@ -186,6 +186,8 @@ def test_yaml_validates(block, tmp_path):
         write(tmp_path / "tenants/acme/support/tests/a.yaml", block.text)
     elif "reference" not in block.page.parts:
         pytest.fail("the first line must name the file, as # tenants/acme/support/bot.yaml")
+    if block.page.name == "roll-out-a-template.md":
+        return  # its files need each other: they are read when the page is run
     model = data.get("model") or (data.get("bots") or {}).get("model") or "builtin"
     own = f"model: {model}\nmodels: {{{model}: {{plugin: llama}}}}\n"
     write(tmp_path / "sartor.yaml", block.text if name == "sartor.yaml" else own)
@@ -229,7 +231,7 @@ def test_commands_are_known_to_the_command_line(block, tmp_path, monkeypatch):
             continue
         made = cli.get_command(click.Context(cli), words[1])
         assert made is not None, f"{block}: there is no command {words[1]!r}"
-        arguments = words[2 : words.index("|") if "|" in words else None]
+        arguments = words[2 : min([words.index(mark) for mark in ("|", ">") if mark in words], default=None)]
         while isinstance(made, click.Group):
             made, name, arguments = made.get_command(click.Context(made), arguments[0]), arguments[0], arguments[1:]
             assert made is not None, f"{block}: there is no command {words[1]} {name}"
