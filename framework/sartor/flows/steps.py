@@ -64,14 +64,16 @@ class FlowSteps:
         if active is not None and active.stage == "doing":
             await self._end(active, "unsure", self._wording(active).own("unsure"))
             return True
-        wanted = await self._wanted()
-        if wanted and (active is None or wanted != active.name):
+        if wanted := await self._wanted():
             await self.begin(wanted)
             return True
-        return active is not None and await self._go_on(active, again=wanted is not None)
+        return active is not None and await self._go_on(active)
 
     async def begin(self, name: str) -> None:
-        """Begin a flow, or take up the one of that name that waits."""
+        """Begin a flow, go on with it, or take up the one of that name that waits."""
+        active = self._standing.active
+        if active is not None and active.name == name:
+            return await self._learn(active, self._reader(replace(active, asked="")).first(), [])
         self._standing = self._standing.put_aside(left=False)
         known = self._standing.waits(name)
         flow = replace(known or Flow(name, self._path.parts.new_id()), left=False)
@@ -94,8 +96,7 @@ class FlowSteps:
         """The flow that the model begins with `tool`."""
         return next((name for name in self._specs if begins(name) == tool), None)
 
-    async def _go_on(self, flow: Flow, *, again: bool) -> bool:
-        """What the message does to the active flow; `again`: it asks for the flow that is on already."""
+    async def _go_on(self, flow: Flow) -> bool:
         reading = await self._reader(flow).read()
         match reading.act:
             case Act.ASK:
@@ -116,8 +117,6 @@ class FlowSteps:
                 await self._wait(replace(flow, stage="changing", misses=0), [])
             case Act.NO if flow.stage == "changing":
                 await self._wait(replace(flow, stage="confirming", misses=0), [])
-            case _ if again:
-                await self._wait(flow, [])
             case _:
                 asking = flow.stage == "asking"
                 wording = self._wording(flow)
@@ -151,7 +150,7 @@ class FlowSteps:
         """Do what was confirmed: once, whatever happens meanwhile."""
         spec, wording = self._specs[flow.name], self._wording(flow)
         if not spec.do:
-            return await self._end(flow, "done", wording.done(flow, ""))
+            return await self._hand_over(flow, wording.done(flow, ""))
         if self._path.parts.tools[spec.do].acts and not await self._claim(flow):
             return self._path.fail(f"flow {flow.name}: another message of this conversation is being dealt with")
         try:
@@ -165,8 +164,18 @@ class FlowSteps:
         elif result.error:
             self._path.error = result.text
             await self._end(flow, "unsure", wording.own("unsure"))
+        elif spec.hand_over:
+            await self._hand_over(flow, wording.done(flow, result.text))
         else:
             await self._end(flow, "done", wording.done(flow, result.text))
+
+    async def _hand_over(self, flow: Flow, said: str) -> None:
+        """Let a person go on with what the flow found out."""
+        wording = self._wording(flow)
+        self._keep(self._standing.with_active(None), flow, "done")
+        if said:
+            await self._path.give(said)
+        await self._path.handover.begin(wording.title, wording.known(flow))
 
     async def _claim(self, flow: Flow) -> bool:
         """Write down that it is being done, so that no other turn does it as well, now or after a crash."""
