@@ -36,6 +36,7 @@ GROUPS = {
     "conversations": "Conversations",
     "turns": "Turns",
     "approvals": "Approvals",
+    "handovers": "Hand-overs to a person",
     "documents": "Documents",
     "openai": "OpenAI's API",
     "responses": "Responses",
