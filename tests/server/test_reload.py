@@ -78,6 +78,8 @@ async def test_what_changes_while_it_serves_counts_in_the_next_turn(make_project
     finally:
         popen.kill()
         await asyncio.to_thread(reader.join)
+        assert popen.stderr is not None
+        popen.stderr.close()
     told = "".join(lines)
     assert told.count("acme/support: reloaded (plugins/signature.py)") == 2
     assert told.count("acme/support: NOT reloaded (plugins/signature.py)") == 1 and "signature.py, line 1" in told
