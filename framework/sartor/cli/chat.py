@@ -66,7 +66,10 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", languag
                 console.print(f"[dim]{_HELP}[/]")
             case message:
                 with contextlib.suppress(KeyboardInterrupt):
-                    last = await _turn(bot, message, last, user=user, audience=audience, language=language) or last
+                    last = (
+                        await _turn(bot, _meant(message, last), last, user=user, audience=audience, language=language)
+                        or last
+                    )
 
 
 @contextlib.contextmanager
@@ -101,8 +104,16 @@ def _read() -> str | None:
         return None
 
 
+def _meant(message: str, last: Reply | None) -> str:
+    """The option that a number stands for, where the bot gave some to choose from; else the message itself."""
+    options, said = last.flow.options if last and last.flow else (), message.strip()
+    if said in options or not (said.isascii() and said.isdigit() and 0 < int(said) <= len(options)):
+        return message
+    return options[int(said) - 1]
+
+
 async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str, language: str) -> Reply | None:
-    from sartor.cli.render import citations, console, footer, visible
+    from sartor.cli.render import choices, citations, console, footer, visible
 
     conversation = last.turn.conversation if last else ""
     waiting = console.status("[dim]thinking…[/]")
@@ -126,6 +137,8 @@ async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audien
                     console.print(visible(event.result.text[:200]), style="dim", markup=False)
                 elif isinstance(event, Finished):
                     console.print()
+                    if event.reply.flow and event.reply.flow.options:
+                        console.print(choices(event.reply.flow))
                     for line in citations(event.reply):
                         console.print(line)
                     console.print(footer(event.reply))
