@@ -79,6 +79,8 @@ class Notice:
     handover: HandOver
     text: str = ""
     """What the user wrote, for ``message``."""
+    id: str = ""
+    """Its own: the same again is a retry. It is that of the turn that led to it."""
 
 
 class Channel(ABC):

@@ -64,6 +64,7 @@ class Catalog:
         self._project = project
         self._check = check
         self._loaded: dict[str, type[Plugin]] = {}
+        self._added: dict[str, Known] = {}
 
     @cached_property
     def known(self) -> Mapping[str, Known]:
@@ -81,11 +82,22 @@ class Catalog:
             for file in sorted((self._project / "plugins").glob("[!_]*.py")):
                 name = file.stem.replace("_", "-")
                 found[name] = Known(name, str(file), file)
-        return found
+        return {**found, **self._added}
 
     def add(self, known: Known) -> None:
         """Make a plugin known that is neither installed nor a file of the project."""
-        self.known = {**self.known, known.name: known}
+        self._added[known.name] = known
+        self.forget()
+
+    def forget(self, *names: str) -> dict[str, type[Plugin]]:
+        """Look again for what is in reach, and load the plugins `names` again when they are next asked for. Gives
+        their classes so far, for `remember`."""
+        self.__dict__.pop("known", None)
+        return {name: self._loaded.pop(name) for name in names if name in self._loaded}
+
+    def remember(self, classes: Mapping[str, type[Plugin]]) -> None:
+        """Take classes back that were forgotten."""
+        self._loaded.update(classes)
 
     def load(self, name: str, *, where: str | None = None) -> type[Plugin]:
         """The class of the plugin `name`, imported on first use. Raises `PluginError`."""

@@ -29,8 +29,11 @@ def structure(connection: Connection) -> dict[str, list[object]]:
     """Tables with their columns, keys and indexes, as the database tells them."""
     found = inspect(connection)
 
+    def told(value: Any) -> str:
+        return repr({key: str(one) for key, one in value.items()}) if isinstance(value, dict) else str(value)
+
     def plain(rows: list[Any]) -> list[str]:
-        return sorted(repr(sorted((key, str(value)) for key, value in row.items())) for row in rows)
+        return sorted(repr(sorted((key, told(value)) for key, value in row.items())) for row in rows)
 
     return {
         table: [

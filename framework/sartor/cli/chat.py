@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,14 +29,18 @@ _HELP = "/why explains the last turn · /new begins another conversation · /qui
 @click.option("--user", default="anonymous", show_default=True, help="The user's id.")
 @click.option("--audience", default="", help="The kind of user, where the bot tells several apart.")
 @click.option("--language", default="", help="The user's language, one of the bot's. Default: its first.")
+@click.option(
+    "--reload/--no-reload", default=True, show_default=True, help="Take changes of the bot's files in the next turn."
+)
 @project_option
 @run_async
-async def command(bot: str, user: str, audience: str, language: str, project: Path | None) -> None:
+async def command(bot: str, user: str, audience: str, language: str, reload: bool, project: Path | None) -> None:
     """Talk to BOT (TENANT/BOT). Replies stream, sources are shown, /why explains the last turn."""
     from sartor.bots import open_project
 
-    async with open_project(find_project(project)) as bots:
-        await talk(await bots.start(bot), user=user, audience=audience, language=language)
+    async with open_project(find_project(project), reload=reload) as bots:
+        with _reloads_told():
+            await talk(await bots.start(bot), user=user, audience=audience, language=language)
 
 
 async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", language: str = "") -> None:
@@ -64,6 +70,30 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", languag
                         await _turn(bot, _meant(message, last), last, user=user, audience=audience, language=language)
                         or last
                     )
+
+
+@contextlib.contextmanager
+def _reloads_told() -> Iterator[None]:
+    """Print what was reloaded, or why it was not, in place of logging it."""
+    from rich.text import Text
+
+    from sartor.cli.render import console
+
+    class Printed(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            bad = record.levelno >= logging.WARNING
+            console.print(Text(f"{'✗' if bad else '↻'} {record.getMessage()}", style="red" if bad else "dim"))
+
+    log, handler = logging.getLogger("sartor.reload"), Printed()
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
 
 
 def _read() -> str | None:

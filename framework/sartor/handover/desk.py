@@ -70,7 +70,7 @@ class Desk:
         back = in_language(bot.spec.hand_over.back, language) if bot.spec.hand_over else ""
         await self._store.commit(replace(self._said(there, back, author=""), handover=released))
         if bot.alerts is not None:
-            bot.alerts.send(Notice("released", released))
+            bot.alerts.send(Notice("released", released, id=f"{there.id}.released"))
         return released
 
     async def _waiting(self, handover: str) -> HandOver:
