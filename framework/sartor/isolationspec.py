@@ -31,15 +31,15 @@ class IsolationSpec(Spec):
     """Address space that a process may take, Python itself included."""
     result_bytes: int = Field(default=1_000_000, ge=1000, le=100_000_000)
     """A longer result is an error."""
-    read: list[str] = []
-    """Files and folders that it may read, beside Python, the installed packages and its own file. A relative path counts
-    from the project."""
+    read: list[str] = Field(default_factory=list)
+    """Files and folders that it may read, beside Python, the installed packages and its own file. A relative path
+    counts from the project."""
     bot_folder: bool = False
     """Whether it may read its bot's own folder, `tenants/TENANT/BOT`."""
     scratch: bool = False
     """Whether it may write, into an empty folder of its own that goes with the process. A file has at most 16 MB; how
     many there are is not limited."""
-    environment: list[Annotated[str, AfterValidator(_is_variable)]] = []
+    environment: list[Annotated[str, AfterValidator(_is_variable)]] = Field(default_factory=list)
     """Environment variables that it is given; `PATH`, `LANG` and `TZ` it always has."""
     network: bool = False
     """Whether it may open network connections, to anywhere."""

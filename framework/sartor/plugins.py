@@ -70,7 +70,7 @@ class Catalog:
         refuses the plugin. Those named in `elsewhere` are never imported here, but made by what is given."""
         self._project = project
         self._check = check
-        self._elsewhere = elsewhere or {}
+        self.elsewhere: Mapping[str, Maker] = elsewhere or {}
         self._loaded: dict[str, type[Plugin]] = {}
 
     @cached_property
@@ -97,7 +97,7 @@ class Catalog:
 
     def load(self, name: str, *, where: str | None = None) -> type[Plugin]:
         """The class of the plugin `name`, imported on first use. Raises `PluginError`."""
-        if name in self._elsewhere:
+        if name in self.elsewhere:
             raise PluginError(
                 f"plugin {name!r} is isolated: its code does not run in this process",
                 where=where,
@@ -123,7 +123,7 @@ class Catalog:
 
     def make(self, name: str, settings: Mapping[str, JSONValue], directory: Path, where: str | None = None) -> Plugin:
         """A plugin with its settings checked. Raises `PluginError`."""
-        if maker := self._elsewhere.get(name):
+        if maker := self.elsewhere.get(name):
             known = self.find(name, where=where)
             self._check(known, where)
             return maker(known, settings, directory, where)

@@ -234,8 +234,8 @@ class ProjectSpec(Spec):
     tenant_plugins: list[str] | None = None
     """The plugins that a `tenant.yaml` or `bot.yaml` may name, beside its template's and those of `bots`. Null: any."""
     isolated_plugins: dict[str, IsolationSpec] = {}
-    """Plugins whose code is not trusted, by name: their tools run in processes of their own, within limits. No template,
-    `tenant.yaml` or `bot.yaml` can take that off."""
+    """Plugins whose code is not trusted, by name: their tools run in processes of their own, within limits.
+    No template, `tenant.yaml` or `bot.yaml` can take that off."""
     locked: bool = False
     """Whether only the plugins in `sartor.lock` may start, and those only as they were when it was written."""
     service: ServiceSpec = ServiceSpec()

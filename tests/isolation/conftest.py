@@ -18,7 +18,7 @@ from sartor.spec import Limits
 from sartor.toolbox import check_call, run_tool
 from sartor.values import BotInfo, ToolCall, ToolResult, Turn
 
-EVIL = '''
+EVIL = """
 import os
 from sartor import Plugin, PluginSettings, Turn, hookimpl, tool
 from sartor.errors import ToolError
@@ -49,7 +49,7 @@ class Evil(Plugin):
             return str(space.get("result", "done"))
 
         return [greet, run]
-'''
+"""
 
 LIMITS = "{seconds: 60, start_seconds: 100}"
 
@@ -72,10 +72,10 @@ class Host:
         self.plugin = catalog_of(self.project).make("evil", {}, self.info.directory)
         self.tools = tools_of(PluginSet([self.plugin]), self.info)
 
-    def call(self, name: str, **arguments: object) -> ToolResult:
+    def call(self, name: str, /, **arguments: object) -> ToolResult:
         return asyncio.run(self.acall(name, **arguments))
 
-    async def acall(self, name: str, **arguments: object) -> ToolResult:
+    async def acall(self, name: str, /, **arguments: object) -> ToolResult:
         turn = Turn("t", "c", self.info.tenant, self.info.bot, "mia", "?")
         call = ToolCall("1", name, arguments)  # type: ignore[arg-type]
         checked = check_call(self.tools, call, "")

@@ -62,10 +62,13 @@ def test_a_crash_is_an_error_of_the_tool_and_names_itself_in_the_log(host, caplo
 def test_a_process_that_is_killed_between_calls_is_replaced(host):
     evil = host()
     assert evil.run("result = 1").text == "1"
-    os.kill(evil.plugin.pid, 9)
-    assert gone(evil.plugin.pid or 0) or True
-    time.sleep(0.5)
-    assert evil.run("result = 2").text == "2"
+    first = evil.plugin.pid
+    os.kill(first, 9)
+    assert gone(first)
+    deadline = time.monotonic() + 30
+    while evil.plugin.pid is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert evil.run("result = 2").text == "2" and evil.plugin.pid not in (None, first)
 
 
 SENDS = {
@@ -148,7 +151,10 @@ FAULTS = {
     "a package that is not there": ("import nowhere", "needs the package 'nowhere'"),
     "a hook misspelt": (START.replace("sartor_tools", "sartor_toolz"), "sartor_toolz is no hook"),
     "another hook": (START.replace("sartor_tools", "sartor_policies"), "is isolated and implements sartor_policies"),
-    "for another version": (START.replace("    @hook", "    hook_versions = '99'\n    @hook"), "was made for hook version"),
+    "for another version": (
+        START.replace("    @hook", "    hook_versions = '99'\n    @hook"),
+        "was made for hook version",
+    ),
     "too much to describe": (
         START.replace("return []", "return [tool(name=f't{n}', description='x')(lambda: 1) for n in range(100)]"),
         "more than 64",
@@ -174,9 +180,7 @@ def test_settings_are_checked_there(make_project):
     from sartor.project import Project
     from sartor.values import BotInfo
 
-    root = make_project(
-        {"sartor.yaml": "isolated_plugins: {evil: {start_seconds: 100}}", "plugins/evil.py": START}
-    )
+    root = make_project({"sartor.yaml": "isolated_plugins: {evil: {start_seconds: 100}}", "plugins/evil.py": START})
     plugin = catalog_of(Project(root)).make("evil", {"colour": 1}, root, "bot.yaml:3")
     with pytest.raises(PluginError, match="unknown key 'colour'") as caught:
         list(PluginSet([plugin]).ask("sartor_tools", bot=BotInfo("a", "b", root, root)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -56,6 +57,14 @@ def files(idle: str = "idle_seconds: 300") -> dict[str, str]:
     }
 
 
+def ended(plugin, seconds: float = 30) -> bool:
+    """Whether the process of a plugin ends soon."""
+    deadline = time.monotonic() + seconds
+    while plugin.pid is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return plugin.pid is None
+
+
 async def test_a_turn_uses_its_tools_and_nothing_is_imported_here(make_project):
     root = make_project(files())
     (root / "plugins/weather.py").write_text("sys = __import__('sys'); sys.weather_was_here = True\n" + PLUGIN)
@@ -76,10 +85,7 @@ async def test_tools_are_asked_for_once_for_all_bots_and_idle_processes_end(make
         assert one.pid is None and other.pid is None
         await bots["acme/support"].reply("What is the weather in Cork?")
         assert other.pid is None
-        deadline = time.monotonic() + 30
-        while one.pid is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert one.pid is None
+        assert await asyncio.to_thread(ended, one)
 
 
 def test_a_bot_cannot_take_isolation_off(make_project):
@@ -104,3 +110,15 @@ def test_the_lock_holds_for_it(make_project):
     (root / "plugins/weather.py").write_text(PLUGIN + "# changed\n")
     with sartor.open_sync(root) as bots, pytest.raises(PluginError, match="weather: other files than when"):
         assert bots["acme/support"]
+
+
+def test_the_command_line_looks_at_it_without_running_it(make_project):
+    from click.testing import CliRunner
+    from sartor.cli import cli
+
+    root = make_project({**files(), "plugins/weather.py": "raise RuntimeError('it ran')"})
+    done = CliRunner().invoke(cli, ["plugins", "weather", "--project", str(root)])
+    assert done.exit_code == 0 and "It is isolated" in done.output
+    for command in (["plugins", "weather", "--json-schema"], ["plugin", "check", "weather", "--no-types"]):
+        done = CliRunner().invoke(cli, [*command, "--project", str(root)])
+        assert done.exit_code != 0 and "it ran" not in done.output + str(done.exception), command

@@ -22,7 +22,9 @@ def test_no_secret_of_the_environment_is_there(evil, monkeypatch):
     assert "s3cret" not in told and "PYTHONPATH" not in told and "PATH" in told
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/self/environ", "/proc/1/cmdline", "/etc/shadow", "/root/.bashrc"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/proc/self/environ", "/proc/1/cmdline", "/etc/shadow", "/root/.bashrc"]
+)
 def test_files_of_the_system_are_closed(evil, path):
     assert evil.run(f"result = open({path!r}).read()").text.startswith(("PermissionError", "FileNotFoundError"))
 
@@ -103,8 +105,12 @@ def test_other_processes_are_out_of_reach(evil, code):
 def test_the_network_is_closed(evil):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        for code in (f"socket.create_connection(('127.0.0.1', {port}))", "socket.socket(socket.AF_UNIX)",
-                     "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", "socket.socket(socket.AF_NETLINK)"):  # fmt: skip
+        for code in (
+            f"socket.create_connection(('127.0.0.1', {port}))",
+            "socket.socket(socket.AF_UNIX)",
+            "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+            "socket.socket(socket.AF_NETLINK)",
+        ):
             assert evil.run(f"import socket; {code}").text.startswith("PermissionError"), code
 
 

@@ -88,7 +88,7 @@ class _Server:
             answer = {"raised": f"{type(error).__name__}: {error}", "trace": traceback.format_exc(limit=-8)[-4000:]}
         finally:
             del self._tasks[number]
-        await asyncio.get_running_loop().run_in_executor(None, self._post.send, {"call": number, **answer})
+        self._post.send({"call": number, **answer})
 
     async def _answer(self, told: Frame) -> dict[str, object]:
         if told["do"] == "check":

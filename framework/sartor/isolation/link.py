@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import selectors
 import socket
 import threading
@@ -16,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from sartor.errors import PluginError, RunError, SartorError
+from sartor.isolation.printing import Printing
 from sartor.isolation.process import Process
 from sartor.isolation.wire import Decoder, Frame, Garbled, ToolForm, frame, plain, tool_forms
 
@@ -24,10 +24,6 @@ __all__ = ["Launch", "Link"]
 log = logging.getLogger("sartor.isolation")
 
 _PIECE = 1 << 16
-_PRINTED_A_SECOND = 1 << 16
-"""Bytes; a process that prints more has to wait."""
-_LOGGED_A_MINUTE = 50
-_LINE = 500
 _WORDS = 1000
 _MOST_CALLS = 64
 _CLOSING = 2.0
@@ -78,7 +74,7 @@ class Link:
         self._why = ""
         self._ready = False
         self._idle_since = self._began = time.monotonic()
-        self._printing = _Printing(launch.label)
+        self._printing = Printing(launch.label)
         self._bell, self._ear = socket.socketpair()
         self._ear.setblocking(False)
         self._bell.setblocking(False)
@@ -279,77 +275,3 @@ class Link:
             log.error("%s; the next call starts another", what)
         self._bell.close()
         self._ear.close()
-
-
-class _Printing:
-    """What a process prints: so much of it goes to the log, at a pace that costs this process little."""
-
-    def __init__(self, label: str) -> None:
-        self.quiet = True
-        """Whether the process has not said yet that its walls stand."""
-        self._label = label
-        self._rest = b""
-        self._last = ""
-        self._second = self._minute = time.monotonic()
-        self._bytes = self._lines = 0
-        self._watched = self._ended = False
-
-    def again(self) -> float:
-        """When it is read again; far away where it is read now."""
-        return self._second + 1 if not self._watched and not self._ended else time.monotonic() + 3600
-
-    def watch(self, selector: selectors.BaseSelector, file: int) -> None:
-        """Take it up where a second has passed."""
-        if not self._watched and not self._ended and (self._bytes == 0 or time.monotonic() >= self._second + 1):
-            self._second, self._bytes = time.monotonic(), 0
-            selector.register(file, selectors.EVENT_READ)
-            self._watched = True
-
-    def read(self, selector: selectors.BaseSelector, file: int) -> None:
-        """Read a piece, and leave it alone for a while where there was much."""
-        try:
-            data = os.read(file, _PIECE)
-        except BlockingIOError:
-            return
-        now = time.monotonic()
-        if now >= self._second + 1:
-            self._second, self._bytes = now, 0
-        self._bytes += len(data)
-        self._ended = not data
-        if self._ended or self._bytes >= _PRINTED_A_SECOND:
-            selector.unregister(file)
-            self._watched = False
-        self._split(data)
-
-    def end(self, data: bytes) -> None:
-        """Log what is left."""
-        self._split(data + b"\n")
-        self._ended = True
-
-    def last_words(self) -> str:
-        """The last line that it printed, where there was one."""
-        return f": it printed last: {self._last}" if self._last else ""
-
-    def _split(self, data: bytes) -> None:
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[: 4 * _LINE]
-        for line in lines:
-            self._log(line)
-
-    def _log(self, line: bytes) -> None:
-        now = time.monotonic()
-        if now >= self._minute + 60:
-            self._minute, self._lines = now, 0
-        text = line[: 4 * _LINE].decode("utf-8", "replace")[:_LINE].strip()
-        if not text:
-            return
-        self._last = "".join(one if one.isprintable() else "�" for one in text)
-        if self._lines > _LOGGED_A_MINUTE:
-            return
-        self._lines += 1
-        if self._lines > _LOGGED_A_MINUTE:
-            log.warning("%s: it prints more, which is not logged", self._label)
-        else:
-            log.info("%s: %s", self._label, self._last)
-
-

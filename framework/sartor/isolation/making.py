@@ -18,11 +18,11 @@ from sartor.isolation.plugin import IsolatedPlugin
 from sartor.isolation.wire import ToolForm, told_info
 from sartor.isolationspec import IsolationSpec
 from sartor.plugin import Plugin
-from sartor.plugins import Known, Maker
+from sartor.plugins import Catalog, Known, Maker
 from sartor.project import Project
 from sartor.values import BotInfo, JSONValue
 
-__all__ = ["isolated"]
+__all__ = ["catalog_apart", "isolated"]
 
 _FAULT_SECONDS = 30.0
 """For so long a plugin that does not start is not tried again, since whoever asks for its bot waits meanwhile."""
@@ -33,8 +33,16 @@ Check = Callable[[Known, str | None], None]
 def isolated(project: Project, check: Check = lambda known, where: None) -> Mapping[str, Maker]:
     """For each plugin that `sartor.yaml` isolates, what makes it. `check` is asked before each start of a process."""
     return {
-        name: _Isolation(project.directory, limits, check).make for name, limits in project.spec.isolated_plugins.items()
+        name: _Isolation(project.directory, limits, check).make
+        for name, limits in project.spec.isolated_plugins.items()
     }
+
+
+def catalog_apart(project: Path | None) -> Catalog:
+    """The plugins in reach of the project in that folder, to look at: those that it isolates are not imported."""
+    if project is None or not (project / "sartor.yaml").is_file():
+        return Catalog(project)
+    return Catalog(project, elsewhere=isolated(Project(project)))
 
 
 @dataclass
@@ -88,7 +96,7 @@ class _Isolation:
         further = [self._project / path for path in limits.read]
         further += [file] if file else []
         further += [info.directory] if limits.bot_folder and info.bot else []
-        hello = {
+        hello: dict[str, object] = {
             "name": known.name,
             "source": known.source,
             "file": str(file) if file else "",

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from sartor.errors import PluginError, RunError, ToolError
 from sartor.isolation.link import Launch, Link
-from sartor.isolation.wire import Frame, Garbled, ToolForm, plain, told_info, told_turn
+from sartor.isolation.wire import Frame, Garbled, ToolForm, plain, told_turn
 from sartor.isolationspec import IsolationSpec
 from sartor.plugin import Plugin, PluginSettings, hookimpl
 from sartor.tools import Tool

@@ -70,11 +70,11 @@ def _program(network: bool, own: int) -> list[_Instruction]:
     for name in _OWN_PROCESS:
         made += _case(calls[name], [_argument(0), (_EQUAL, 1, 0, own), _error(errno.EPERM)])
     for name, kinds in _NOTICES.items():
-        refused = [(_EQUAL, len(kinds) - at - 1, 1 if at == len(kinds) - 1 else 0, kind) for at, kind in enumerate(kinds)]
+        refused = [
+            (_EQUAL, len(kinds) - at - 1, 1 if at == len(kinds) - 1 else 0, kind) for at, kind in enumerate(kinds)
+        ]
         made += _case(calls[name], [_argument(1), *refused, _error(errno.EPERM)])
-    made += _case(
-        calls["prlimit64"], [_argument(0), (_EQUAL, 2, 0, 0), (_EQUAL, 1, 0, own), _error(errno.EPERM)]
-    )
+    made += _case(calls["prlimit64"], [_argument(0), (_EQUAL, 2, 0, 0), (_EQUAL, 1, 0, own), _error(errno.EPERM)])
     made += _case(calls["prctl"], [_argument(0), (_EQUAL, 0, 1, _PR_SET_PDEATHSIG), _error(errno.EPERM)])
     return [*made, (_RETURN, 0, 0, _ALLOW)]
 
