@@ -52,7 +52,7 @@ def _look(name: str | None, json_schema: bool, project: Path | None) -> None:
 
     root = find_project(project)
     catalog = catalog_apart(root) if name is not None else Catalog(root)
-    if name in catalog.elsewhere and not json_schema:
+    if name is not None and name in catalog.elsewhere and not json_schema:
         return _describe_isolated(catalog.find(name))
     if name is not None and json_schema:
         return click.echo(json.dumps(catalog.load(name).Settings.model_json_schema(), ensure_ascii=False, indent=2))
