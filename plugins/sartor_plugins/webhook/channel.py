@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from sartor.channels import Answer, Channel, Message, Received, Request, json_answer
+from sartor.channels import Answer, Channel, Message, Notice, Received, Request, json_answer
 from sartor.errors import DeliveryError
 from sartor.secrets import resolve_secret
 from sartor.values import BotInfo, JSONValue, Outcome, Reply
@@ -57,6 +57,7 @@ class WebhookChannel(Channel):
         now: Callable[[], float] = time.time,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.alerts = bool(settings.people or settings.url)
         self._bot = bot
         self._settings = settings
         self._directory = directory
@@ -99,10 +100,17 @@ class WebhookChannel(Channel):
 
     async def send(self, message: Message, part: JSONValue) -> None:
         assert isinstance(part, dict)
-        url = self._settings.url
-        body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         # A receiver knows the same reply again by its id, which is the turn's.
-        headers = signed_headers(self._keys(), str(part["id"]), body, self._now())
+        await self._post(self._settings.url, str(part["id"]), part)
+
+    async def alert(self, notice: Notice) -> None:
+        url = self._settings.people or self._settings.url
+        await self._post(url, f"{notice.turn}.{notice.kind}", _event(notice))
+
+    async def _post(self, url: str, id_: str, part: JSONValue) -> None:
+        """Send what is known by `id_`. Raises `DeliveryError`."""
+        body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        headers = signed_headers(self._keys(), id_, body, self._now())
         try:
             async with self._open().stream(
                 "POST", url, content=body, headers={**headers, "content-type": "application/json"}
@@ -150,6 +158,29 @@ def _turn(message: Message, reply: Reply) -> dict[str, JSONValue]:
         "tools": [{"id": use.call.id, "name": use.call.name, "error": use.result.error} for use in reply.tools],
         "usage": {"prompt": reply.usage.prompt, "cached": reply.usage.cached, "generated": reply.usage.generated},
         "created": turn.started.isoformat() if turn.started else None,
+    }
+
+
+def _event(notice: Notice) -> dict[str, JSONValue]:
+    """What people's programs are told of a hand-over."""
+    there = notice.handover
+    return {
+        "object": "event",
+        "type": f"handover.{notice.kind}",
+        "turn": notice.turn,
+        "text": notice.text,
+        "author": notice.author,
+        "handover": {
+            "id": there.id,
+            "conversation": there.conversation,
+            "bot": f"{there.tenant}/{there.bot}",
+            "user": there.user,
+            "reason": there.reason,
+            "summary": there.summary,
+            "since": there.since.isoformat(),
+            "taken_by": there.taken_by,
+            "released": there.released.isoformat() if there.released else None,
+        },
     }
 
 

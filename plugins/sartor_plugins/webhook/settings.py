@@ -21,6 +21,8 @@ class WebhookSettings(PluginSettings):
     message is the reply."""
     url: str = Field(default="", pattern=r"^(https?://[^\s/]+.*)?$")
     """Where replies are sent to, in mode ``async``; nothing in a message can change it."""
+    people: str = Field(default="", pattern=r"^(https?://[^\s/]+.*)?$")
+    """Where hand-overs to a person are told, where the bot's `hand_over` names this channel; empty: `url`."""
     timeout: float = Field(default=10.0, gt=0)
     """Seconds that the program at `url` may take to answer."""
 
