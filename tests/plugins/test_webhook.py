@@ -9,7 +9,8 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,11 @@ import pytest
 import sartor
 from hypothesis import given
 from hypothesis import strategies as st
-from sartor.channels import Channel, Message, Request
+from sartor.channels import Channel, Message, Notice, Request
 from sartor.delivery import Patience
 from sartor.errors import DeliveryError, PluginError, UsageError
 from sartor.intake import Intake
-from sartor.values import BotInfo, Citation, Outcome, Reply, Turn
+from sartor.values import BotInfo, Citation, HandOver, Outcome, Reply, Turn
 from sartor_plugins.webhook import WebhookChannel, WebhookPlugin, WebhookSettings
 from sartor_plugins.webhook.signature import key_of, signature, signed
 
@@ -353,3 +354,51 @@ def test_wrong_settings_are_named_and_secrets_in_files_refused(make_project, tol
 def test_the_plugin_gives_one_channel(tmp_path):
     made = WebhookPlugin(WebhookSettings(secrets=["env:HOOK"], mode="sync"), tmp_path)
     assert len(made.sartor_channels(BotInfo("acme", "support", tmp_path, tmp_path))) == 1
+
+
+# Hand-overs
+
+
+async def test_people_s_programs_are_told_signed(caplog):
+    seen: list[httpx.Request] = []
+
+    def answer(asked: httpx.Request) -> httpx.Response:
+        seen.append(asked)
+        return httpx.Response(204)
+
+    hook = channel(answer, people="https://desk.example/events")
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    there = HandOver("h1", "acme", "support", "u-17", "c1", "the user asked for a person", "User: Hi", since)
+    await hook.alert(Notice("started", there, turn="t1"))
+    await hook.alert(Notice("message", there, "Hello?", "t2"))
+    await hook.alert(Notice("said", replace(there, taken_by="Ana"), "Yes?", "t3", "Ana"))
+    await hook.alert(Notice("released", replace(there, taken_by="Ana", released=since), turn="t4"))
+    await hook.close()
+    told = [json.loads(one.content) for one in seen]
+    assert [(one["type"], one["turn"], one["text"], one["author"]) for one in told] == [
+        ("handover.started", "t1", "", ""),
+        ("handover.message", "t2", "Hello?", ""),
+        ("handover.said", "t3", "Yes?", "Ana"),
+        ("handover.released", "t4", "", ""),
+    ]
+    assert told[0]["handover"] == {
+        "id": "h1", "conversation": "c1", "bot": "acme/support", "user": "u-17", "summary": "User: Hi",
+        "reason": "the user asked for a person", "since": "2026-01-02T00:00:00+00:00", "taken_by": "", "released": None,
+    }  # fmt: skip
+    assert {str(one.url) for one in seen} == {"https://desk.example/events"}
+    assert all(signed([key_of(SECRET)], dict(one.headers), one.content, NOW) for one in seen)
+    assert len({one.headers["webhook-id"] for one in seen}) == 4
+
+
+async def test_a_program_that_is_away_may_be_told_again():
+    hook = channel(lambda _: httpx.Response(503))
+    there = HandOver("h1", "acme", "support", "u-17", "c1", "", "", datetime(2026, 1, 2, tzinfo=UTC))
+    with pytest.raises(DeliveryError) as caught:
+        await hook.alert(Notice("started", there, turn="t1"))
+    assert caught.value.again
+    await hook.close()
+
+
+def test_a_webhook_that_sends_nowhere_tells_nobody():
+    assert not channel(mode="sync", url="").alerts
+    assert channel(mode="sync", url="", people="https://desk.example/events").alerts

@@ -32,7 +32,7 @@ _BLOCKS = 4
 _LONGEST = 200
 _HINT: Text = {
     "en": "What you write in this thread is said to the user in your name. Write “{word}” to give it back to the bot.",
-    "fr": "Ce que vous écrivez ici est dit à l'utilisateur en votre nom. Écrivez « {word} » pour rendre la main au bot.",
+    "fr": "Ce que vous écrivez ici est dit à l'utilisateur en votre nom. Écrivez « {word} » pour rendre la main.",
 }
 _RELEASED: Text = {
     "en": "The bot has the conversation again.",
