@@ -96,8 +96,8 @@ class Notice:
     handover: HandOver
     text: str = ""
     """What was written, for ``message`` and ``said``."""
-    turn: str = ""
-    """The id of the turn that it is of: the same again is a retry."""
+    id: str = ""
+    """Its own: the same again is a retry. It is that of the turn that led to it."""
     author: str = ""
     """Who said it, for ``said``."""
 

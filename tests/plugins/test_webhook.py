@@ -9,7 +9,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -356,49 +356,40 @@ def test_the_plugin_gives_one_channel(tmp_path):
     assert len(made.sartor_channels(BotInfo("acme", "support", tmp_path, tmp_path))) == 1
 
 
-# Hand-overs
+HANDED = HandOver("h1", "acme", "support", "ann", "c1", "asked", "User: Hi", datetime(2026, 11, 25, tzinfo=UTC))
 
 
-async def test_people_s_programs_are_told_signed(caplog):
-    seen: list[httpx.Request] = []
+async def test_people_are_told_of_hand_overs_with_a_signature():
+    posted: list[httpx.Request] = []
 
-    def answer(asked: httpx.Request) -> httpx.Response:
-        seen.append(asked)
+    def answer(request: httpx.Request) -> httpx.Response:
+        posted.append(request)
         return httpx.Response(204)
 
-    hook = channel(answer, people="https://desk.example/events")
-    since = datetime(2026, 1, 2, tzinfo=UTC)
-    there = HandOver("h1", "acme", "support", "u-17", "c1", "the user asked for a person", "User: Hi", since)
-    await hook.alert(Notice("started", there, turn="t1"))
-    await hook.alert(Notice("message", there, "Hello?", "t2"))
-    await hook.alert(Notice("said", replace(there, taken_by="Ana"), "Yes?", "t3", "Ana"))
-    await hook.alert(Notice("released", replace(there, taken_by="Ana", released=since), turn="t4"))
-    await hook.close()
-    told = [json.loads(one.content) for one in seen]
-    assert [(one["type"], one["turn"], one["text"], one["author"]) for one in told] == [
-        ("handover.started", "t1", "", ""),
-        ("handover.message", "t2", "Hello?", ""),
-        ("handover.said", "t3", "Yes?", "Ana"),
-        ("handover.released", "t4", "", ""),
-    ]
-    assert told[0]["handover"] == {
-        "id": "h1", "conversation": "c1", "bot": "acme/support", "user": "u-17", "summary": "User: Hi",
-        "reason": "the user asked for a person", "since": "2026-01-02T00:00:00+00:00", "taken_by": "", "released": None,
-    }  # fmt: skip
-    assert {str(one.url) for one in seen} == {"https://desk.example/events"}
-    assert all(signed([key_of(SECRET)], dict(one.headers), one.content, NOW) for one in seen)
-    assert len({one.headers["webhook-id"] for one in seen}) == 4
+    desk = "https://desk.example/alerts"
+    made = channel(answer, alerts=desk)
+    await made.alert(Notice("started", HANDED, id="t1"))
+    await made.alert(Notice("message", HANDED, "Are you there?", id="t2"))
+    await made.alert(Notice("said", HANDED, "Yes.", id="t3", author="Ana"))
+    await made.close()
+    assert {str(one.url) for one in posted} == {desk}
+    first, second, third = (json.loads(one.content) for one in posted)
+    assert (first["object"], first["handover"]["summary"]) == ("handover.started", "User: Hi")
+    assert (second["object"], second["text"]) == ("handover.message", "Are you there?")
+    assert (third["object"], third["text"], third["author"]) == ("handover.said", "Yes.", "Ana")
+    for one in posted:
+        assert signed([key_of(SECRET)], one.headers, one.content, NOW)
+    assert [one.headers["webhook-id"] for one in posted] == ["t1", "t2", "t3"]
 
 
-async def test_a_program_that_is_away_may_be_told_again():
-    hook = channel(lambda _: httpx.Response(503))
-    there = HandOver("h1", "acme", "support", "u-17", "c1", "", "", datetime(2026, 1, 2, tzinfo=UTC))
-    with pytest.raises(DeliveryError) as caught:
-        await hook.alert(Notice("started", there, turn="t1"))
-    assert caught.value.again
-    await hook.close()
-
-
-def test_a_webhook_that_sends_nowhere_tells_nobody():
-    assert not channel(mode="sync", url="").alerts
-    assert channel(mode="sync", url="", people="https://desk.example/events").alerts
+async def test_hand_overs_go_where_replies_go_unless_told_otherwise():
+    posted: list[str] = []
+    made = channel(lambda request: posted.append(str(request.url)) or httpx.Response(204))
+    await made.alert(Notice("started", HANDED, id="t1"))
+    await made.close()
+    assert posted == [URL]
+    nowhere = channel(url="", mode="sync")
+    assert made.alerts and not nowhere.alerts
+    with pytest.raises(DeliveryError, match="the webhook has no `alerts`") as caught:
+        await nowhere.alert(Notice("started", HANDED, id="t1"))
+    assert not caught.value.again

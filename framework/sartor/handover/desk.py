@@ -83,7 +83,7 @@ class Desk:
         said = self._said(there, back, author="")
         await self._store.commit(replace(said, handover=released))
         if bot.alerts is not None:
-            bot.alerts.send(Notice("released", released, turn=said.turn.id))
+            bot.alerts.send(Notice("released", released, id=f"{there.id}.released"))
         if back:
             await self._send(bot, there, said)
         return released

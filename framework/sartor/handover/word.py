@@ -47,7 +47,7 @@ class Word:
                 raise NamingError(f"{self.bot.info.id} has no hand-over {said.handover!r}")
             if there.released is not None:
                 if self.bot.alerts is not None:
-                    self.bot.alerts.send(Notice("released", there, turn=self.id))
+                    self.bot.alerts.send(Notice("released", there, id=self.id))
             elif said.text:
                 await desk.say(said.handover, said.text, by=said.by, tell=False)
             else:

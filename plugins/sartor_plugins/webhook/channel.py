@@ -57,7 +57,7 @@ class WebhookChannel(Channel):
         now: Callable[[], float] = time.time,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.alerts = bool(settings.people or settings.url)
+        self.alerts = bool(settings.alerts or settings.url)
         self._bot = bot
         self._settings = settings
         self._directory = directory
@@ -98,18 +98,19 @@ class WebhookChannel(Channel):
     def write(self, message: Message, reply: Reply) -> Sequence[JSONValue]:
         return [_turn(message, reply)]
 
+    async def alert(self, notice: Notice) -> None:
+        url = self._settings.alerts or self._settings.url
+        if not url:
+            raise DeliveryError("the webhook has no `alerts`, where hand-overs are told to", again=False)
+        await self._post(url, _notice(notice), notice.id)
+
     async def send(self, message: Message, part: JSONValue) -> None:
         assert isinstance(part, dict)
-        # A receiver knows the same reply again by its id, which is the turn's.
-        await self._post(self._settings.url, str(part["id"]), part)
+        await self._post(self._settings.url, part, str(part["id"]))
 
-    async def alert(self, notice: Notice) -> None:
-        url = self._settings.people or self._settings.url
-        await self._post(url, f"{notice.turn}.{notice.kind}", _event(notice))
-
-    async def _post(self, url: str, id_: str, part: JSONValue) -> None:
-        """Send what is known by `id_`. Raises `DeliveryError`."""
+    async def _post(self, url: str, part: dict[str, JSONValue], id_: str) -> None:
         body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        # A receiver knows the same reply again by its id, which is the turn's, or the notice's.
         headers = signed_headers(self._keys(), id_, body, self._now())
         try:
             async with self._open().stream(
@@ -161,20 +162,18 @@ def _turn(message: Message, reply: Reply) -> dict[str, JSONValue]:
     }
 
 
-def _event(notice: Notice) -> dict[str, JSONValue]:
-    """What people's programs are told of a hand-over."""
+def _notice(notice: Notice) -> dict[str, JSONValue]:
+    """A notice: what happened, and the hand-over as the native API shows it."""
     there = notice.handover
     return {
-        "object": "event",
-        "type": f"handover.{notice.kind}",
-        "turn": notice.turn,
+        "object": f"handover.{notice.kind}",
         "text": notice.text,
         "author": notice.author,
         "handover": {
             "id": there.id,
-            "conversation": there.conversation,
             "bot": f"{there.tenant}/{there.bot}",
             "user": there.user,
+            "conversation": there.conversation,
             "reason": there.reason,
             "summary": there.summary,
             "since": there.since.isoformat(),
