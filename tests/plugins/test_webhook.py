@@ -379,7 +379,7 @@ async def test_people_are_told_of_hand_overs_with_a_signature():
     assert (third["object"], third["text"], third["author"]) == ("handover.said", "Yes.", "Ana")
     for one in posted:
         assert signed([key_of(SECRET)], one.headers, one.content, NOW)
-    assert [one.headers["webhook-id"] for one in posted] == ["t1", "t2", "t3"]
+    assert [one.headers["webhook-id"] for one in posted] == ["t1.started", "t2.message", "t3.said"]
 
 
 async def test_hand_overs_go_where_replies_go_unless_told_otherwise():

@@ -102,7 +102,8 @@ class WebhookChannel(Channel):
         url = self._settings.alerts or self._settings.url
         if not url:
             raise DeliveryError("the webhook has no `alerts`, where hand-overs are told to", again=False)
-        await self._post(url, _notice(notice), notice.id)
+        # Where both go to one address, a notice must not be taken for the reply of its turn.
+        await self._post(url, _notice(notice), f"{notice.id}.{notice.kind}")
 
     async def send(self, message: Message, part: JSONValue) -> None:
         assert isinstance(part, dict)
