@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
 from sartor.turn import TurnPath
-from sartor.values import BotInfo, Event, Finished, JSONValue, Reply, Turn, TurnOptions
+from sartor.values import BotInfo, Event, JSONValue, Reply, Turn, TurnOptions
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -35,7 +35,7 @@ class Bot:
 
     def __init__(self, parts: BotParts) -> None:
         self._parts = parts
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Reply]] = set()
         self._closed = False
 
     @property
@@ -75,21 +75,14 @@ class Bot:
         options: TurnOptions | None = None,
     ) -> Reply:
         """Answer `text`, and return when the turn is committed. See `stream`."""
-        stream = self.stream(
-            text,
-            user=user,
-            conversation=conversation,
-            audience=audience,
-            language=language,
-            attributes=attributes,
-            approve=approve,
-            options=options,
-        )
-        async with aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.reply
-        raise AssertionError("a stream ends with Finished or raises")
+        options = options or TurnOptions()
+        turn = self._begin(text, user, conversation, audience, language, options)
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
+        task = self._run(TurnPath(self._parts, turn, options, approve, _unheard))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            await _end(task)
 
     async def stream(
         self,
@@ -117,22 +110,16 @@ class Bot:
         """
         options = options or TurnOptions()
         turn = self._begin(text, user, conversation, audience, language, options)
-        turn = replace(turn, attributes=dict(attributes or {}))
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        path = TurnPath(self._parts, turn, options, approve, events.put_nowait)
-        task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self._run(TurnPath(self._parts, turn, options, approve, events.put_nowait))
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event
             await task
         finally:
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError, SartorError):
-                    await task
+            await _end(task)
 
     def as_runnable(self) -> Runnable[object, AIMessage]:
         """This bot as a LangChain `Runnable`."""
@@ -154,6 +141,13 @@ class Bot:
                 log.exception("channel %s of %s cannot be closed", channel.name, self.info.id)
         for plugin in self._parts.plugins:
             await close_plugin(plugin, self.info.id)
+
+    def _run(self, path: TurnPath) -> asyncio.Task[Reply]:
+        """Let the turn go its way in a task of its own."""
+        task = asyncio.create_task(path.run(), name=f"turn {path.turn.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
@@ -205,6 +199,18 @@ class Bot:
         known = {*names, *self._parts.tools, "auto", "none", "required"}
         if options.tool_choice not in known:
             raise UsageError(f"tool_choice names {options.tool_choice!r}, and there is no such tool")
+
+
+async def _end(task: asyncio.Task[Reply]) -> None:
+    """Stop the turn if its caller went away; it is committed with what had been released."""
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError, SartorError):
+            await task
+
+
+def _unheard(event: Event) -> None:
+    """Who waits for the reply alone does not hear of what happens until then."""
 
 
 async def close_plugin(plugin: Plugin, bot_id: str) -> None:
