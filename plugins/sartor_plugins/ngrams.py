@@ -125,7 +125,7 @@ def hashed_ngrams(word: str) -> NDArray[np.uint32]:
 
 @lru_cache(maxsize=1)
 def _rarity() -> NDArray[np.uint8]:
-    """For each bucket, 16 times the weight of the n-grams in it: the logarithm of how seldom ten words of text have one.
+    """For each bucket, 16 times the weight of its n-grams: the logarithm of how seldom ten words of text have one.
 
     As bytes, the whole table stays in a processor's cache.
     """
