@@ -20,6 +20,8 @@ _MARKS = {
     Outcome.BLOCKED: ("blocked by policy", "red"),
     Outcome.FAILED: ("failed", "red"),
     Outcome.CALLS: ("wants a tool of the caller's", "yellow"),
+    Outcome.HANDED_OVER: ("handed over to a person", "magenta"),
+    Outcome.SILENT: ("passed on to a person", "magenta"),
     Outcome.CANCELLED: ("cancelled", "yellow"),
 }
 

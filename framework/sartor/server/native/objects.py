@@ -76,6 +76,8 @@ class TurnObject(BaseModel):
     outcome: Outcome | None = None
     question: str = ""
     text: str = ""
+    author: str = ""
+    """The person who said it, where it was not the bot."""
     citations: list[CitationObject] = []
     tools: list[ToolObject] = []
     usage: UsageObject = UsageObject(prompt=0, cached=0, generated=0)
@@ -118,6 +120,7 @@ def turn_object(reply: Reply, caller: Caller) -> TurnObject:
         outcome=reply.outcome,
         question=turn.text,
         text=reply.text,
+        author=reply.author,
         citations=[
             CitationObject(number=one.number, title=one.title, source=one.source, quote=one.quote)
             for one in reply.citations
