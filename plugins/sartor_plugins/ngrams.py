@@ -100,7 +100,7 @@ def embed(texts: Sequence[str], width: int) -> NDArray[np.float32]:
     summed = np.bincount(places.astype(np.intp), weights * signs, minlength=len(texts) * width)
     rows = summed.reshape(len(texts), width)
     lengths = [math.sqrt(row @ row) or 1.0 for row in rows]
-    return (rows / np.array(lengths)[:, None]).astype(np.float32)
+    return cast("NDArray[np.float32]", (rows / np.array(lengths)[:, None]).astype(np.float32))
 
 
 def folded_words(text: str) -> Sequence[str]:
