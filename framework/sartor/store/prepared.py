@@ -41,12 +41,9 @@ class Prepared(Generic[Row]):
         if self._compiled is None:
             self._compiled = _compile(self._statement, connection.dialect)
         sql, binds = self._compiled
-        given = [
-            process(values.get(name, default)) if process else values.get(name, default)
-            for name, process, default in binds
-        ]
+        given = ((process, values.get(name, default)) for name, process, default in binds)
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(sql, given)
+            cursor.execute(sql, [process(value) if process else value for process, value in given])
             return cast("Sequence[Row]", cursor.fetchall())
 
 

@@ -1,8 +1,8 @@
 """SQLite in threads of its own: one that writes, a few that read.
 
 A transaction is one hop to a thread and back, whatever it consists of. Only a glance is done where it is asked for: it
-reads a few rows by their keys, which takes a quarter of the time of a hop. It never waits for a lock, but it may for a
-disk, where the rows are not in memory yet.
+reads a few rows by their keys, which takes less time than a hop. It never waits for a lock, but it may for a disk,
+where the rows are not in memory yet.
 """
 
 from __future__ import annotations
