@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
@@ -34,8 +35,12 @@ log = logging.getLogger(__name__)
 class Bot:
     """One tenant's bot. Any number of turns may run at once."""
 
-    def __init__(self, parts: BotParts) -> None:
+    def __init__(self, parts: BotParts, *, before: Callable[[], None] = lambda: None) -> None:
+        """`before` is called before each turn begins; it may `renew` the bot."""
         self._parts = parts
+        self._before = before
+        self._users: WeakSet[object] = WeakSet()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Task[Reply]] = set()
         self._closed = False
 
@@ -133,6 +138,25 @@ class Bot:
 
         return BotRunnable(self.reply, self.info.id)
 
+    def lend(self, user: object) -> None:
+        """Keep the channels of now open as long as `user` is there, even where the bot is renewed meanwhile."""
+        self._users.add(user)
+
+    def renew(self, parts: BotParts) -> None:
+        """Begin turns with `parts` from now on. Those that run end with the old parts, which are then closed."""
+        old, turns, users = self._parts, set(self._running), self._users
+        self._parts, self._users = parts, WeakSet()
+        task = asyncio.create_task(self._retire(old, turns, users), name=f"old parts of {self.info.id}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, parts: BotParts, turns: Collection[asyncio.Task[Reply]], users: Collection[object]) -> None:
+        if turns:
+            await asyncio.wait(turns)
+        while parts.channels and users and not self._closed:  # noqa: ASYNC110 - what is weakly held tells no event
+            await asyncio.sleep(0.1)
+        await _close_parts(parts)
+
     async def close(self) -> None:
         """Stop the turns that run; each is committed with what had been released. No more are taken. Channels
         and plugins are closed."""
@@ -140,15 +164,8 @@ class Bot:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        if self._parts.alerts is not None:
-            await self._parts.alerts.close()
-        for channel in self._parts.channels:
-            try:
-                await channel.close()
-            except Exception:
-                log.exception("channel %s of %s cannot be closed", channel.name, self.info.id)
-        for plugin in self._parts.plugins:
-            await close_plugin(plugin, self.info.id)
+        await asyncio.gather(*self._retiring)
+        await _close_parts(self._parts)
 
     def _run(self, path: TurnPath) -> asyncio.Task[Reply]:
         """Let the turn go its way in a task of its own."""
@@ -160,9 +177,10 @@ class Bot:
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
     ) -> Turn:
-        spec, info = self._parts.spec, self._parts.info
         if self._closed:
-            raise UsageError(f"{info.id} is closed", remedy="Ask the open project for the bot again.")
+            raise UsageError(f"{self.info.id} is closed", remedy="Ask the open project for the bot again.")
+        self._before()
+        spec, info = self._parts.spec, self._parts.info
         text = text.replace("\0", "")
         if not text.strip():
             raise UsageError("the message is empty")
@@ -229,6 +247,18 @@ async def close_plugin(plugin: Plugin, bot_id: str) -> None:
             await result
     except Exception:
         log.exception("plugin %s of %s cannot be closed", plugin.name, bot_id)
+
+
+async def _close_parts(parts: BotParts) -> None:
+    if parts.alerts is not None:
+        await parts.alerts.close()
+    for channel in parts.channels:
+        try:
+            await channel.close()
+        except Exception:
+            log.exception("channel %s of %s cannot be closed", channel.name, parts.info.id)
+    for plugin in parts.plugins:
+        await close_plugin(plugin, parts.info.id)
 
 
 def _known(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -73,6 +73,7 @@ class Intake:
         if (found := self._find(name, bot_id)) is None:
             return _NOT_FOUND
         bot, channel = found
+        bot.lend(asyncio.current_task())
         try:
             await self._started(channel)
             received = await channel.receive(request)
@@ -158,6 +159,7 @@ class Intake:
             self._sleep,
             waited,
         )
+        bot.lend(errand)
         if (earlier := await self._claim(errand)) is not None:
             log.info("event %s of channel %s to %s came again", message.event, channel.name, bot.info.id)
             return earlier

@@ -178,6 +178,14 @@ async def test_a_value_that_a_tool_refuses_is_asked_for_again(talk):
         assert (await visit.says("sorry, it is BW-10011.")).flow.values == {"order": "BW-10011"}
 
 
+async def test_a_wish_to_change_something_is_asked_what(talk):
+    async with talk() as visit:
+        reply = await visit.says_all("I want to send back BW-10011, it is broken", "Change")
+        assert (reply.text, reply.flow.stage) == ("What shall I change?", "changing")
+        assert (await visit.says("it is the wrong one")).flow.values["reason"] == "wrong"
+        assert (await visit.says("yes")).flow.stage == "done"
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")

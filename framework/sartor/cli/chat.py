@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,14 +29,18 @@ _HELP = "/why explains the last turn · /new begins another conversation · /qui
 @click.option("--user", default="anonymous", show_default=True, help="The user's id.")
 @click.option("--audience", default="", help="The kind of user, where the bot tells several apart.")
 @click.option("--language", default="", help="The user's language, one of the bot's. Default: its first.")
+@click.option(
+    "--reload/--no-reload", default=True, show_default=True, help="Take changes of the bot's files in the next turn."
+)
 @project_option
 @run_async
-async def command(bot: str, user: str, audience: str, language: str, project: Path | None) -> None:
+async def command(bot: str, user: str, audience: str, language: str, reload: bool, project: Path | None) -> None:
     """Talk to BOT (TENANT/BOT). Replies stream, sources are shown, /why explains the last turn."""
     from sartor.bots import open_project
 
-    async with open_project(find_project(project)) as bots:
-        await talk(await bots.start(bot), user=user, audience=audience, language=language)
+    async with open_project(find_project(project), reload=reload) as bots:
+        with _reloads_told():
+            await talk(await bots.start(bot), user=user, audience=audience, language=language)
 
 
 async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", language: str = "") -> None:
@@ -60,7 +66,34 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", languag
                 console.print(f"[dim]{_HELP}[/]")
             case message:
                 with contextlib.suppress(KeyboardInterrupt):
-                    last = await _turn(bot, message, last, user=user, audience=audience, language=language) or last
+                    last = (
+                        await _turn(bot, _meant(message, last), last, user=user, audience=audience, language=language)
+                        or last
+                    )
+
+
+@contextlib.contextmanager
+def _reloads_told() -> Iterator[None]:
+    """Print what was reloaded, or why it was not, in place of logging it."""
+    from rich.text import Text
+
+    from sartor.cli.render import console
+
+    class Printed(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            bad = record.levelno >= logging.WARNING
+            console.print(Text(f"{'✗' if bad else '↻'} {record.getMessage()}", style="red" if bad else "dim"))
+
+    log, handler = logging.getLogger("sartor.reload"), Printed()
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
 
 
 def _read() -> str | None:
@@ -71,8 +104,16 @@ def _read() -> str | None:
         return None
 
 
+def _meant(message: str, last: Reply | None) -> str:
+    """The option that a number stands for, where the bot gave some to choose from; else the message itself."""
+    options, said = last.flow.options if last and last.flow else (), message.strip()
+    if said in options or not (said.isascii() and said.isdigit() and 0 < int(said) <= len(options)):
+        return message
+    return options[int(said) - 1]
+
+
 async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str, language: str) -> Reply | None:
-    from sartor.cli.render import citations, console, footer, visible
+    from sartor.cli.render import choices, citations, console, footer, visible
 
     conversation = last.turn.conversation if last else ""
     waiting = console.status("[dim]thinking…[/]")
@@ -96,6 +137,8 @@ async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audien
                     console.print(visible(event.result.text[:200]), style="dim", markup=False)
                 elif isinstance(event, Finished):
                     console.print()
+                    if event.reply.flow and event.reply.flow.options:
+                        console.print(choices(event.reply.flow))
                     for line in citations(event.reply):
                         console.print(line)
                     console.print(footer(event.reply))

@@ -2,6 +2,7 @@
 
 class Talk {
   #ready = null;
+  #last = null; // the turn that is shown last
 
   /** `screen` shows what happens: log, t(), title(), busy(), banner(), line(), dress(), scroll(), announce(), emit(),
    * focus(), passage(). */
@@ -46,9 +47,9 @@ class Talk {
   }
 
   #welcome() {
-    const { log, t, title, focus } = this.screen;
+    const { log, t, title } = this.screen;
     const { greeting, suggestions = [] } = this.bot;
-    const chip = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => (this.send(text), focus()) }, text);
+    const chip = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => this.#pick(text) }, text);
     if (greeting) log.append(h("div", { class: "bubble greeting" }, spoken(`${title()}: `), h("div", { dir: "auto" }, greeting)));
     if (suggestions.length) log.append(h("div", { class: "suggestions", role: "group", "aria-label": t("suggestions") }, suggestions.map(chip)));
   }
@@ -71,6 +72,7 @@ class Talk {
       if (["in_progress", "waiting"].includes(known.status)) this.#run(view, { turn: known.id, text: known.question });
       else view.finish(known);
     }
+    if (!pending) this.#last.offer(turns.at(-1));
     this.screen.scroll(true);
     return true;
   }
@@ -98,12 +100,19 @@ class Talk {
     log.prepend(notice(t("restarted"), t("goBack"), () => (this.restart(left), focus()), "restart"));
   }
 
+  /** Say what a button says. */
+  #pick(text) {
+    this.send(text);
+    this.screen.focus();
+  }
+
   async send(text) {
     const said = text.trim();
     if (!said || this.live || [...said].length > this.longest || !(await this.start()) || this.live) return;
     const language = nearest(this.language, this.bot.languages || []);
     const key = crypto.randomUUID?.() || `${Date.now()}-${Math.random()}`; // no randomUUID on a page without TLS
     this.screen.log.querySelector(".suggestions")?.remove();
+    this.#last?.said();
     const view = this.#show(said);
     this.screen.scroll(true);
     this.screen.emit("message", { text: said });
@@ -112,9 +121,9 @@ class Talk {
 
   #show(question) {
     const { screen, api, bot } = this;
-    const view = new TurnView({ ...screen, title: screen.title(), api, links: bot.links || [], explain: (fault) => this.explain(fault) }, question);
+    const view = new TurnView({ ...screen, title: screen.title(), api, links: bot.links || [], explain: (fault) => this.explain(fault), pick: (text) => this.#pick(text) }, question);
     screen.log.append(view.node);
-    return view;
+    return (this.#last = view);
   }
 
   async #run(view, job) {
@@ -147,6 +156,7 @@ class Talk {
 
   #finished(view, turn) {
     this.api.memory.keep({ turn: undefined, asked: undefined });
+    view.offer(turn);
     this.screen.announce(`${this.screen.title()}: ${view.words()}`);
     this.screen.emit("reply", { turn });
   }
