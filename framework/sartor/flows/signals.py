@@ -14,10 +14,11 @@ from sartor.words import stems_of
 __all__ = ["Signals", "signals_of", "wants", "wishes"]
 
 _YES = """
-yes|yeah|yep|yup|sure|ok|okay|right|correct|exactly|perfect|great|fine|of course|go ahead|try again|please try again|please do|do it|that is right|
-that's right|that is correct|that's correct|confirm|confirmed|i confirm|no problem|sounds good|agreed|absolutely|
-oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|c'est correct|c'est bon|bien sur|allez-y|
-vas-y|volontiers|je confirme|confirmez|entendu|pas de probleme|reessayer|reessayez|ja|genau|gerne|si|claro|vale|certo|sim
+yes|yeah|yep|yup|sure|ok|okay|right|correct|exactly|perfect|great|fine|of course|go ahead|try again|please try again|
+please do|do it|that is right|that's right|that is correct|that's correct|confirm|confirmed|i confirm|no problem|
+sounds good|agreed|absolutely|oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|
+c'est correct|c'est bon|bien sur|allez-y|vas-y|volontiers|je confirme|confirmez|entendu|pas de probleme|reessayer|
+reessayez|ja|genau|gerne|si|claro|vale|certo|sim
 """
 _NO = """
 no|nope|nah|not|wrong|incorrect|not right|not correct|not yet|non|pas|faux|pas encore|pas tout a fait|incorrecte|
