@@ -370,14 +370,16 @@ async def test_people_are_told_of_hand_overs_with_a_signature():
     made = channel(answer, alerts=desk)
     await made.alert(Notice("started", HANDED, id="t1"))
     await made.alert(Notice("message", HANDED, "Are you there?", id="t2"))
+    await made.alert(Notice("said", HANDED, "Yes.", id="t3", author="Ana"))
     await made.close()
-    assert [str(one.url) for one in posted] == [desk, desk]
-    first, second = (json.loads(one.content) for one in posted)
+    assert {str(one.url) for one in posted} == {desk}
+    first, second, third = (json.loads(one.content) for one in posted)
     assert (first["object"], first["handover"]["summary"]) == ("handover.started", "User: Hi")
     assert (second["object"], second["text"]) == ("handover.message", "Are you there?")
+    assert (third["object"], third["text"], third["author"]) == ("handover.said", "Yes.", "Ana")
     for one in posted:
         assert signed([key_of(SECRET)], one.headers, one.content, NOW)
-    assert [one.headers["webhook-id"] for one in posted] == ["t1", "t2"]
+    assert [one.headers["webhook-id"] for one in posted] == ["t1.started", "t2.message", "t3.said"]
 
 
 async def test_hand_overs_go_where_replies_go_unless_told_otherwise():
@@ -387,6 +389,7 @@ async def test_hand_overs_go_where_replies_go_unless_told_otherwise():
     await made.close()
     assert posted == [URL]
     nowhere = channel(url="", mode="sync")
+    assert made.alerts and not nowhere.alerts
     with pytest.raises(DeliveryError, match="the webhook has no `alerts`") as caught:
         await nowhere.alert(Notice("started", HANDED, id="t1"))
     assert not caught.value.again

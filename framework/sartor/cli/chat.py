@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sartor.cli.listening import Listening
 from sartor.cli.options import find_project, project_option, run_async
 from sartor.errors import UsageError
 from sartor.values import Delta, Finished, Reply, ToolCall, ToolFinished, ToolStarted
 
 if TYPE_CHECKING:
     from sartor.bot import Bot
+    from sartor.store import TenantStore
 
 __all__ = ["command", "talk"]
 
+_PROMPT = click.style("\nyou  ", fg="green", bold=True)
 _HELP = "/why explains the last turn · /new begins another conversation · /quit or Ctrl-D leaves"
 
 
@@ -40,18 +43,24 @@ async def command(bot: str, user: str, audience: str, language: str, reload: boo
 
     async with open_project(find_project(project), reload=reload) as bots:
         with _reloads_told():
-            await talk(await bots.start(bot), user=user, audience=audience, language=language)
+            started = await bots.start(bot)
+            store = bots.store.tenant(started.info.tenant) if started.spec.hand_over else None
+            await talk(started, user=user, audience=audience, language=language, store=store)
 
 
-async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", language: str = "") -> None:
-    """Read messages from the terminal until it is closed, and stream the bot's replies."""
+async def talk(
+    bot: Bot, *, user: str = "anonymous", audience: str = "", language: str = "", store: TenantStore | None = None
+) -> None:
+    """Read messages from the terminal until it is closed, and stream the bot's replies. With the tenant's `store`,
+    what a person says to whom the conversation was handed over is shown."""
     from rich.text import Text
 
     from sartor.cli.render import console, why
 
     console.print(Text.assemble((bot.spec.title or bot.info.id, "bold"), (f"  {_HELP}", "dim")))
     last: Reply | None = None
-    while (said := _read()) is not None:
+    listening = Listening(store) if store is not None else None
+    while (said := await _next(listening)) is not None:
         match said.strip():
             case "":
                 continue
@@ -59,6 +68,7 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", languag
                 return
             case "/new":
                 last = None
+                _follow(listening, None)
                 console.print("[dim]A new conversation.[/]")
             case "/why":
                 console.print(why(last) if last else "[dim]Nothing was asked yet.[/]")
@@ -70,6 +80,7 @@ async def talk(bot: Bot, *, user: str = "anonymous", audience: str = "", languag
                         await _turn(bot, _meant(message, last), last, user=user, audience=audience, language=language)
                         or last
                     )
+                    _follow(listening, last)
 
 
 @contextlib.contextmanager
@@ -96,9 +107,22 @@ def _reloads_told() -> Iterator[None]:
         log.level, log.propagate = before
 
 
+def _follow(listening: Listening | None, last: Reply | None) -> None:
+    if listening is not None:
+        listening.follow(last)
+
+
+async def _next(listening: Listening | None) -> str | None:
+    """The next message; meanwhile, or before it, what a person says."""
+    if listening is None or not listening.waits:
+        return _read()
+    await listening.show()
+    return await listening.read(_PROMPT) if sys.stdin.isatty() else _read()
+
+
 def _read() -> str | None:
     try:
-        return input(click.style("\nyou  ", fg="green", bold=True) if sys.stdin.isatty() else "")
+        return input(_PROMPT if sys.stdin.isatty() else "")
     except (EOFError, KeyboardInterrupt):
         click.echo()
         return None

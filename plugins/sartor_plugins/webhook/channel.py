@@ -57,6 +57,7 @@ class WebhookChannel(Channel):
         now: Callable[[], float] = time.time,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.alerts = bool(settings.alerts or settings.url)
         self._bot = bot
         self._settings = settings
         self._directory = directory
@@ -97,13 +98,12 @@ class WebhookChannel(Channel):
     def write(self, message: Message, reply: Reply) -> Sequence[JSONValue]:
         return [_turn(message, reply)]
 
-    alerts = True
-
     async def alert(self, notice: Notice) -> None:
         url = self._settings.alerts or self._settings.url
         if not url:
             raise DeliveryError("the webhook has no `alerts`, where hand-overs are told to", again=False)
-        await self._post(url, _notice(notice), notice.id)
+        # Where both go to one address, a notice must not be taken for the reply of its turn.
+        await self._post(url, _notice(notice), f"{notice.id}.{notice.kind}")
 
     async def send(self, message: Message, part: JSONValue) -> None:
         assert isinstance(part, dict)
@@ -169,6 +169,7 @@ def _notice(notice: Notice) -> dict[str, JSONValue]:
     return {
         "object": f"handover.{notice.kind}",
         "text": notice.text,
+        "author": notice.author,
         "handover": {
             "id": there.id,
             "bot": f"{there.tenant}/{there.bot}",
@@ -178,6 +179,7 @@ def _notice(notice: Notice) -> dict[str, JSONValue]:
             "summary": there.summary,
             "since": there.since.isoformat(),
             "taken_by": there.taken_by,
+            "released": there.released.isoformat() if there.released else None,
         },
     }
 

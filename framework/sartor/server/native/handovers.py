@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.errors import NamingError, UsageError
+from sartor.errors import NamingError
 from sartor.handover.desk import Desk
 from sartor.server.caller import Caller, needs
 from sartor.server.failures import Failure
@@ -85,22 +85,16 @@ async def get(request: Request, handover: str, caller: _People) -> HandOverObjec
 async def say(request: Request, handover: str, asked: SayRequest, caller: _People) -> TurnObject:
     """Say something to the user in a person's name."""
     desk = _desk(request, caller)
-    await _known(desk, handover)
-    try:
-        return turn_object(await desk.say(handover, asked.text, by=asked.by), caller)
-    except UsageError as error:
-        raise _refused(error) from error
+    await _waiting(desk, handover)
+    return turn_object(await desk.say(handover, asked.text, by=asked.by), caller)
 
 
 @router.post("/v1/handovers/{handover}/release")
 async def release(request: Request, handover: str, asked: PersonRequest, caller: _People) -> HandOverObject:
     """Give the conversation back to the bot."""
     desk = _desk(request, caller)
-    await _known(desk, handover)
-    try:
-        return _object(await desk.release(handover, by=asked.by))
-    except UsageError as error:
-        raise _refused(error) from error
+    await _waiting(desk, handover)
+    return _object(await desk.release(handover, by=asked.by))
 
 
 def _desk(request: Request, caller: Caller) -> Desk:
@@ -114,8 +108,10 @@ async def _known(desk: Desk, handover: str) -> HandOver:
         raise Failure(404, "there is no such hand-over", code="not_found") from error
 
 
-def _refused(error: UsageError) -> Failure:
-    return Failure(409, error.what, code="released")
+async def _waiting(desk: Desk, handover: str) -> None:
+    """Raises `Failure` 404, and 409 where the bot has the conversation again."""
+    if (await _known(desk, handover)).released is not None:
+        raise Failure(409, "the bot has the conversation again", code="released")
 
 
 def _object(there: HandOver) -> HandOverObject:

@@ -92,6 +92,7 @@ class TurnObject(BaseModel):
     """``waiting``: for a person's approval of a tool call."""
     outcome: Outcome | None = None
     question: str = ""
+    """Empty where the user was spoken to without having written."""
     text: str = ""
     author: str = ""
     """The person who said it, where it was not the bot."""

@@ -13,6 +13,7 @@ class Talk {
     this.bot = null;
     this.live = null; // the turn that runs
     this.conversation = "";
+    this.waiting = new Waiting(this, (turn) => this.#heard(turn));
   }
 
   get longest() { return this.bot?.question_characters || 4000; }
@@ -61,19 +62,22 @@ class Talk {
     const missing = (fault) => {
       if (![403, 404].includes(fault.status)) throw fault;
     };
-    const turns = (await this.api.turns(conversation).catch(missing)) || []; // a first turn that runs is not in it yet
+    const found = await this.api.turns(conversation).catch(missing); // a first turn that runs is not in it yet
+    const turns = found?.turns || [];
     const pending = turn && !turns.some((known) => known.id === turn) && (await this.api.json("GET", `turns/${turn}`).catch(missing));
     if (pending) turns.push({ ...pending, question: pending.question || asked });
     this.api.memory.keep({ conversation: turns.length ? conversation : undefined, turn: pending ? turn : undefined });
     if (!turns.length) return false;
     this.conversation = conversation;
     for (const known of turns) {
-      const view = this.#show(known.question);
+      const view = this.#show(known.question, known.author);
+      this.waiting.shown.add(known.id);
       if (["in_progress", "waiting"].includes(known.status)) this.#run(view, { turn: known.id, text: known.question });
       else view.finish(known);
     }
     if (!pending) this.#last.offer(turns.at(-1));
     this.screen.scroll(true);
+    if (found?.person) this.waiting.begin(conversation, turns.findLast((known) => known.author)?.author);
     return true;
   }
 
@@ -81,6 +85,7 @@ class Talk {
   forget(session) {
     this.live?.stop.abort();
     this.live = null;
+    this.waiting.end();
     this.#ready = null;
     this.conversation = "";
     if (session) this.bot = null;
@@ -119,9 +124,9 @@ class Talk {
     await this.#run(view, { text: said, language, conversation: this.conversation || undefined, key });
   }
 
-  #show(question) {
+  #show(question, author) {
     const { screen, api, bot } = this;
-    const view = new TurnView({ ...screen, title: screen.title(), api, links: bot.links || [], explain: (fault) => this.explain(fault), pick: (text) => this.#pick(text) }, question);
+    const view = new TurnView({ ...screen, title: author || screen.title(), author, api, links: bot.links || [], explain: (fault) => this.explain(fault), pick: (text) => this.#pick(text) }, question);
     screen.log.append(view.node);
     return (this.#last = view);
   }
@@ -130,11 +135,12 @@ class Talk {
     const { screen } = this;
     const live = (this.live = { view, job, stop: new AbortController(), stopping: false });
     screen.busy(true);
-    screen.announce(screen.t("writing", { title: screen.title() }));
+    if (!this.waiting.stop) screen.announce(screen.t("writing", { title: screen.title() }));
     try {
       for await (const event of this.api.follow(job, live.stop.signal, (state) => this.#told(state))) {
         if (event.name === "turn") {
           this.conversation = event.data.conversation;
+          this.waiting.shown.add(event.data.turn);
           this.api.memory.keep({ ...event.data, asked: job.text });
         }
         view.take(event);
@@ -157,8 +163,18 @@ class Talk {
   #finished(view, turn) {
     this.api.memory.keep({ turn: undefined, asked: undefined });
     view.offer(turn);
-    this.screen.announce(`${this.screen.title()}: ${view.words()}`);
+    if (["handed_over", "silent"].includes(turn.outcome)) this.waiting.begin(turn.conversation);
+    if (!turn.text) return;
+    this.screen.announce(`${turn.author || this.screen.title()}: ${view.words()}`);
     this.screen.emit("reply", { turn });
+  }
+
+  /** What a person said meanwhile, or the bot when it was given the conversation back. */
+  #heard(turn) {
+    const view = this.#show(turn.question, turn.author);
+    view.finish(turn);
+    this.#finished(view, turn);
+    this.screen.scroll();
   }
 
   #failed(view, job, fault) {

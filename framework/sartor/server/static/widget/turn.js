@@ -17,7 +17,7 @@ class TurnView {
     this.foot = h("div", { class: "foot", "aria-live": "off" });
     this.node = h("article", { class: "turn" },
       question && h("div", { class: "bubble mine", "aria-live": "off" }, spoken(`${chat.t("you")} `), h("div", { dir: "auto" }, question)),
-      this.steps, this.bubble, this.asks, this.foot);
+      this.steps, chat.author && h("p", { class: "small", dir: "auto", "aria-hidden": "true" }, chat.author), this.bubble, this.asks, this.foot);
   }
 
   /** Show an event of the turn's stream. */
@@ -103,7 +103,8 @@ class TurnView {
     this.unfinished();
     if (!this.steps.childNodes.length) for (const tool of turn.tools || []) this.tool({ ...tool, state: tool.error ? "failed" : "done" });
     const stopped = (turn.outcome || turn.status) === "cancelled";
-    const shown = this.text && turn.outcome !== "failed" && !stopped;
+    const told = turn.author || ["failed", "handed_over", "silent"].includes(turn.outcome) || (turn.outcome === "answered" && turn.question === "");
+    const shown = this.text && !told && !stopped;
     this.foot.replaceChildren(...[stopped && h("p", { class: "note" }, chat.t("stopped")), this.sources(), shown && this.rating(turn.feedback)].filter(Boolean));
   }
 
