@@ -19,9 +19,20 @@ from sartor.text import sentences
 from sartor.values import Choices, Citation, Passage
 from sartor.words import overlap, stems_of
 
-__all__ = ["CitationFilter", "Quotable", "Quoted", "Readings", "cited", "quotable", "readable", "tells", "unsupported"]
+__all__ = [
+    "PRIOR_SCALE",
+    "CitationFilter",
+    "Quotable",
+    "Quoted",
+    "Readings",
+    "cited",
+    "quotable",
+    "readable",
+    "tells",
+    "unsupported",
+]
 
-_PRIOR_SCALE = 6.0
+PRIOR_SCALE = 6.0
 """Natural-log weight between a sentence that shares every informative word with the question and one that
 shares none, at ``prior: 1``."""
 
@@ -126,13 +137,13 @@ def quotable(
                 found.append((text, Citation(number, passage.id, passage.source, passage.title, sentence)))
     told = [f"{citation.title} {citation.quote}" for _, citation in found]
     shares = overlap(question, [*told, *tools], readings.stems)
-    weights = [math.exp(prior * _PRIOR_SCALE * share) for share in shares]
+    weights = [math.exp(prior * PRIOR_SCALE * share) for share in shares]
     best = sorted(range(len(found)), key=lambda at: (-shares[at], at))[:candidates]
     kept = sorted(best)
     texts = tuple(found[at][0] for at in kept) + tuple(own)
     choices = Choices(
         texts,
-        (*(weights[at] for at in kept), *(math.exp(prior * _PRIOR_SCALE * doubt) for _ in own)),
+        (*(weights[at] for at in kept), *(math.exp(prior * PRIOR_SCALE * doubt) for _ in own)),
         quotes=len(kept),
         at_most=at_most,
         call=max(weights[len(found) :], default=1.0),

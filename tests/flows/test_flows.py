@@ -194,6 +194,13 @@ async def test_nothing_to_choose_from_asks_for_what_it_hangs_on(talk):
         assert "day" not in reply.flow.values
 
 
+async def test_asking_for_the_flow_that_is_on_is_no_wrong_answer(talk):
+    async with talk() as visit:
+        await visit.says("I want to send back BW-10011")
+        for _ in range(4):
+            assert (await visit.says("I want to return an order")).text.startswith("Why?")
+
+
 async def test_three_answers_that_do_not_fit_end_it(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up", "hm", "hm")

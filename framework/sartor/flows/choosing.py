@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sartor.grounding import PRIOR_SCALE
 from sartor.values import Choices, JSONValue, Message, Origin, Part, Usage
 
 if TYPE_CHECKING:
@@ -22,8 +24,12 @@ _TOKENS = 200
 
 
 async def choose(path: TurnPath, title: str, meanings: Mapping[str, str], likely: Mapping[str, float]) -> str | None:
-    """The key of what the user's message means, of `meanings`, as the model understands it; `likely` tells how likely
-    each is beforehand (1 where nothing is told). None where the model says none of them. Raises `ModelError`."""
+    """The key of what the user's message means, of `meanings`, as the model understands it. None where the model says
+    none of them.
+
+    `likely` tells how much speaks for each beforehand, from 0 (where nothing is told) to 1: as much as all informative
+    words of a question speak for a sentence that has them, see `sartor.grounding`. Raises `ModelError`.
+    """
     from sartor.langchain import say  # costs half a second, so not before the first message
 
     texts = [*dict.fromkeys(meanings.values())]
@@ -41,7 +47,8 @@ async def choose(path: TurnPath, title: str, meanings: Mapping[str, str], likely
         ),
     ]
     free = not getattr(path.parts.model, "supports_choices", False)
-    weights = {text: likely.get(key, 1.0) for key, text in reversed(list(meanings.items()))}
+    prior = PRIOR_SCALE * getattr(path.parts.model, "suggested_prior", 1.0)
+    weights = {text: math.exp(prior * likely.get(key, 0.0)) for key, text in reversed(list(meanings.items()))}
     said, called, counted = "", dict[str, JSONValue](), Usage()
     began, failed = time.perf_counter(), True
     stream = say(

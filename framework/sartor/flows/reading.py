@@ -21,8 +21,8 @@ from sartor.words import stems_of
 __all__ = ["Act", "Choose", "Reader", "Reading"]
 
 Choose = Callable[[Mapping[str, str], Mapping[str, float]], Awaitable[str | None]]
-"""Has the model choose what the message means: the meanings by key, in words, and how likely each is beforehand (1
-where nothing is told). None where the model cannot tell."""
+"""Has the model choose what the message means: the meanings by key, in words, and how much speaks for each beforehand
+(0 to 1; 0 where nothing is told). None where the model cannot tell."""
 
 _QUESTION = "The user asks something else."
 _NONE = "The user says nothing of that."
@@ -100,9 +100,9 @@ class Reader:
             return Reading(Act.SKIP)
         if others := self._told([], {}):
             return Reading(Act.TELL, others)
-        if slot.type == "choice":
-            return await self._choice(name, slot, signals)
-        return Reading(Act.ASK if signals.question else Act.UNCLEAR)
+        if signals.question:
+            return Reading(Act.ASK)
+        return await self._choice(name, slot) if slot.type == "choice" else Reading(Act.UNCLEAR)
 
     async def _free(self, name: str, own: Candidate, corrections: Mapping[str, JSONValue]) -> Reading:
         """To a question that any text answers."""
@@ -113,20 +113,19 @@ class Reader:
             return Reading(Act.TELL, corrections)
         if signals.question:
             meant = await self._choose(
-                {"answer": f"The user answers: {self._label(name)}.", "ask": _QUESTION}, {"answer": 0.1}
+                {"answer": f"The user answers: {self._label(name)}.", "ask": _QUESTION}, {"ask": 0.5}
             )
             return Reading(Act.TELL, {name: own.value}) if meant == "answer" else Reading(Act.ASK)
         return Reading(Act.TELL, {name: own.value})
 
-    async def _choice(self, name: str, slot: SlotSpec, signals: Signals) -> Reading:
+    async def _choice(self, name: str, slot: SlotSpec) -> Reading:
         """Which of the choices the user describes in other words."""
         labels = {key: in_language(label, self._kinds.language) for key, label in slot.options.items()}
         labels = labels or {option: option for option in self._flow.options.get(name, ())}
         if not labels or sum(stem.isalpha() for stem in stems_of(self._kinds.text)) < 2:
-            return Reading(Act.ASK if signals.question else Act.UNCLEAR)
+            return Reading(Act.UNCLEAR)
         meanings = {f"={key}": f"{self._label(name)}: {label}." for key, label in labels.items()}
-        likely = {"ask": 20.0 if signals.question else 1.0}
-        meant = await self._choose({**meanings, "ask": _QUESTION, "none": _NONE}, likely)
+        meant = await self._choose({**meanings, "ask": _QUESTION, "none": _NONE}, {})
         if meant == "ask":
             return Reading(Act.ASK)
         if meant is None or meant == "none":
@@ -153,7 +152,7 @@ class Reader:
                 "leave": "The user wants to stop.",
                 "ask": _QUESTION,
             },
-            {"yes": 0.2},
+            {},
         )
         return Reading(Act(meant)) if meant in ("no", "leave", "ask") else Reading(Act.UNCLEAR)
 

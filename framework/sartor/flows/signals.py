@@ -44,8 +44,8 @@ cela|donc|finalement|the|my|i|to|want|je|veux|le|la
 """
 _QUESTION = re.compile(
     r"^\W*(?:what|when|where|which|who|whose|why|how|is|are|was|does|do you|did|will|would you|can you|could you|"
-    r"comment|quand|ou est|ou sont|quels?|quelles?|pourquoi|combien|est-ce|qu'est|qui|que se|y a-t-il|avez-vous|"
-    r"pouvez-vous|faites-vous|faut-il|peut-on)\b"
+    r"comment|quand|ou est|ou sont|quels?|quelles?|pourquoi|combien|est-ce(?! que je peux)|qu'est|qui|que se|y a-t-il|"
+    r"avez-vous|pouvez-vous|faites-vous|faut-il|peut-on)\b"
 )
 _WISH = re.compile(
     r"\b(?:i(?:'d| would) like|i want|i wish|i need|i have to|i must|can i|could i|may i|please|let me|help me|"
@@ -105,8 +105,10 @@ def wants(text: str, phrase: str) -> bool:
 
 
 def wishes(text: str) -> bool:
-    """Whether `text` tells of a wish ("I would like to …", "can I …"), though it may be put as a question."""
-    return _WISH.search(folded(text).replace("’", "'")) is not None
+    """Whether `text` tells of a wish ("I would like to …", "can I …"), though it may be put as a question; one after
+    how, when or what is no wish."""
+    plain = folded(text).replace("’", "'")
+    return _WISH.search(plain) is not None and _QUESTION.match(plain) is None
 
 
 def _nothing_but(kind: str, plain: str) -> bool:

@@ -64,14 +64,16 @@ class FlowSteps:
         if active is not None and active.stage == "doing":
             await self._end(active, "unsure", self._wording(active).own("unsure"))
             return True
-        wanted = await self._wanted()
-        if wanted and (active is None or wanted != active.name):
+        if wanted := await self._wanted():
             await self.begin(wanted)
             return True
         return active is not None and await self._go_on(active)
 
     async def begin(self, name: str) -> None:
-        """Begin a flow, or take up the one of that name that waits."""
+        """Begin a flow, go on with it, or take up the one of that name that waits."""
+        active = self._standing.active
+        if active is not None and active.name == name:
+            return await self._learn(active, self._reader(replace(active, asked="")).first(), [])
         self._standing = self._standing.put_aside(left=False)
         known = self._standing.waits(name)
         flow = replace(known or Flow(name, self._path.parts.new_id()), left=False)
@@ -236,7 +238,7 @@ class FlowSteps:
         """Whether a question about the matter is meant as a wish."""
         title = in_language(self._specs[name].title, self._path.turn.language)
         meanings = {"do": f"The user wants it now: {title}.", "ask": f"The user asks for information about: {title}."}
-        likely = {"do": 20.0} if wishes(self._path.turn.text) else {"ask": 20.0}
+        likely = {"do": 0.5} if wishes(self._path.turn.text) else {"ask": 0.5}
         return await choose(self._path, title, meanings, likely) == "do"
 
     def _offer(self, name: str, spec: FlowSpec) -> dict[str, JSONValue]:
