@@ -178,6 +178,28 @@ async def test_a_value_that_a_tool_refuses_is_asked_for_again(talk):
         assert (await visit.says("sorry, it is BW-10011.")).flow.values == {"order": "BW-10011"}
 
 
+async def test_texts_may_name_what_the_check_told(bot_yaml, desk_plugin, make_project):
+    bot = bot_yaml.replace(
+        "    do: register\n", "    confirm: 'Return {order}, which is {order.state}{order.none}?'\n    do: register\n"
+    )
+    plugin = desk_plugin.replace('return "sent"', 'return {"state": "sent"}')
+    root = make_project({"tenants/acme/desk/bot.yaml": bot, "plugins/desk.py": plugin})
+    for said, expected in [
+        ("I want to send back BW-10011", "Why?\n- It is broken\n- It is the wrong one"),
+        ("it is broken", "Return BW-10011, which is sent–?"),  # in another process, too
+    ]:
+        async with sartor.open(root) as bots:
+            assert (await bots["acme/desk"].reply(said, user="ann", conversation="c1")).text == expected
+
+
+async def test_the_flow_whose_words_say_more_is_wanted(talk, bot_yaml):
+    bot = bot_yaml.replace("[return an order, send back]", "[cancel my appointment]")
+    async with talk(bot=bot) as visit:
+        assert (await visit.says("I have to cancel my appointment")).flow.name == "return_order"
+        reply = await visit.says("I want to make an appointment", conversation="c2")
+        assert reply.flow.name == "booking"
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")

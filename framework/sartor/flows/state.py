@@ -140,8 +140,16 @@ def _from_json(stored: Mapping[str, JSONValue]) -> Flow:
         skipped=frozenset(map(str, skipped)),
         asked=str(stored["asked"]),
         options={name: tuple(map(str, given)) for name, given in options.items() if isinstance(given, list)},
-        checked={name: {key: str(part) for key, part in told.items()} for name, told in checked.items() if isinstance(told, dict)},
+        checked={
+            name: {key: str(part) for key, part in told.items()}
+            for name, told in checked.items()
+            if isinstance(told, dict)
+        },
         stage=cast("Stage", stage),
         misses=misses,
         left=stored["left"] is True,
     )
+
+
+def _texts(told: Mapping[str, JSONValue]) -> dict[str, str]:
+    return {name: str(value) for name, value in told.items()}

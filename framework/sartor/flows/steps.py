@@ -227,12 +227,11 @@ class FlowSteps:
         active, text = self._standing.active, self._path.turn.text
         if active is not None and active.stage == "asking" and self._specs[active.name].slots[active.asked].free:
             return None  # whatever the user says is the answer
-        for name, spec in self._specs.items():
-            if any(wants(text, phrase) for phrase in spec.phrases()) and (
-                not signals_of(text).question or await self._means_it(name)
-            ):
-                return name
-        return None
+        said = {name: max((wants(text, p) for p in spec.phrases()), default=0) for name, spec in self._specs.items()}
+        name = max(said, key=lambda name: said[name], default="")  # "cancel my appointment" is no "an appointment"
+        if not said.get(name):
+            return None
+        return name if not signals_of(text).question or await self._means_it(name) else None
 
     async def _means_it(self, name: str) -> bool:
         """Whether a question about the matter is meant as a wish."""
