@@ -200,6 +200,16 @@ async def test_the_flow_whose_words_say_more_is_wanted(talk, bot_yaml):
         assert reply.flow.name == "booking"
 
 
+async def test_a_tool_for_flows_is_none_of_the_models(make_project, bot_yaml, desk_plugin):
+    plugin = desk_plugin.replace("@tool\ndef order_status", "@tool(for_flows=True)\ndef order_status")
+    files = {"tenants/acme/desk/bot.yaml": bot_yaml, "plugins/desk.py": plugin}
+    async with sartor.open(make_project(files, script=[call("order_status", order="BW-10011"), "Fine."])) as bots:
+        reply = await bots["acme/desk"].reply("Where is it?", user="ann")
+        assert [use.result.text for use in reply.tools] == ["Error: there is no tool 'order_status'"]
+        reply = await bots["acme/desk"].reply("I want to send back BW-10011", user="ann")
+        assert (reply.flow.slot, reply.tools[0].result.text) == ("reason", "sent")
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")

@@ -41,7 +41,10 @@ class FlowSteps:
         self._stored: Mapping[str, JSONValue] | None = None
         self._standing = NOTHING
         self._between = False
-        self.reserved = frozenset(spec.do for spec in path.spec.flows.values() if spec.do)
+        self.reserved = frozenset(
+            {spec.do for spec in path.spec.flows.values() if spec.do}
+            | {name for name, tool in path.parts.tools.items() if tool.for_flows}
+        )
         """Tools that only flows may call."""
         self.note: FlowNote | None = None
         """What became of a flow in this turn."""
