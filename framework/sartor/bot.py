@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
+from sartor.handover.alerts import Alerts
 from sartor.judge import Approver
 from sartor.parts import BotParts
 from sartor.plugin import Plugin
@@ -61,6 +62,11 @@ class Bot:
     @property
     def channels(self) -> Sequence[Channel]:
         return tuple(self._parts.channels)
+
+    @property
+    def alerts(self) -> Alerts | None:
+        """How people are told of hand-overs; None where they are not."""
+        return self._parts.alerts
 
     async def reply(
         self,
@@ -147,6 +153,8 @@ class Bot:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        if self._parts.alerts is not None:
+            await self._parts.alerts.close()
         for channel in self._parts.channels:
             try:
                 await channel.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sartor.bot import Bot, close_plugin
-from sartor.building import channels_of, policies_of, retrievers_of, tools_of
+from sartor.building import alerts_of, channels_of, policies_of, retrievers_of, tools_of
 from sartor.errors import DiskError, NamingError, PluginError, SartorError
 from sartor.flows.check import check_flows
 from sartor.knowledge import Knowledge
@@ -180,7 +180,8 @@ class Bots(Mapping[str, Bot]):
         retrievers += retrievers_of(plugins, info)
         model_name = spec.model or self.project.spec.model
         tools = tools_of(plugins, info)
-        check_flows(spec.flows, tools, spec.audiences, effective.merged.place)
+        check_flows(spec, tools, effective.merged.place)
+        channels = channels_of(plugins, info)
         return BotParts(
             info=info,
             spec=spec,
@@ -190,7 +191,8 @@ class Bots(Mapping[str, Bot]):
             retrievers=retrievers,
             tools=tools,
             policies=policies_of(plugins, info),
-            channels=channels_of(plugins, info),
+            channels=channels,
+            alerts=alerts_of(spec.hand_over, channels, effective.merged.place(("hand_over", "channel"))),
             plugins=plugins.plugins,
             store=self.store.tenant(info.tenant),
             share=effective.plan.share,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sartor.channels import Channel
-from sartor.errors import PluginError
+from sartor.errors import PluginError, SpecError
+from sartor.handover.alerts import Alerts
+from sartor.handover.spec import HandOverSpec
 from sartor.plugin import Plugin
 from sartor.plugins import PluginSet
 from sartor.policy import Policy
@@ -14,7 +16,7 @@ from sartor.retrieval import Retriever
 from sartor.tools import Tool
 from sartor.values import BotInfo
 
-__all__ = ["channels_of", "policies_of", "retrievers_of", "tools_of"]
+__all__ = ["alerts_of", "channels_of", "policies_of", "retrievers_of", "tools_of"]
 
 
 def tools_of(plugins: PluginSet, info: BotInfo) -> Mapping[str, Tool]:
@@ -91,3 +93,16 @@ def channels_of(plugins: PluginSet, info: BotInfo) -> Sequence[Channel]:
             raise PluginError(f"plugin {plugin.name!r}: there is a channel {given.name!r} already")
         channels.append(given)
     return channels
+
+
+def alerts_of(spec: HandOverSpec | None, channels: Sequence[Channel], where: str | None) -> Alerts | None:
+    """How people are told of hand-overs; None where they look for themselves. Raises `SpecError`."""
+    if spec is None or not spec.channel:
+        return None
+    found = next((channel for channel in channels if channel.name == spec.channel), None)
+    able = ", ".join(channel.name for channel in channels if channel.alerts) or "none"
+    if found is None or not found.alerts:
+        what = "tells nobody of hand-overs" if found else "is none of the bot's"
+        remedy = f"Those that do: {able}."
+        raise SpecError(f"hand_over: the channel {spec.channel!r} {what}", where=where, remedy=remedy)
+    return Alerts(found)

@@ -10,10 +10,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-from sartor.values import JSONValue, Reply
+from sartor.errors import DeliveryError
+from sartor.values import HandOver, JSONValue, Reply
 
-__all__ = ["Answer", "Channel", "Message", "Received", "Request", "json_answer"]
+__all__ = ["Answer", "Channel", "Message", "Notice", "Received", "Request", "json_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,16 @@ class Received:
     messages: tuple[Message, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people are told of a hand-over."""
+
+    kind: Literal["started", "message", "released"]
+    handover: HandOver
+    text: str = ""
+    """What the user wrote, for ``message``."""
+
+
 class Channel(ABC):
     """A way in and out of one bot. Several requests may be received and several replies sent at once."""
 
@@ -103,6 +115,14 @@ class Channel(ABC):
     @abstractmethod
     async def send(self, message: Message, part: JSONValue) -> None:
         """Send one part. Raises `DeliveryError`, which tells whether trying again may help."""
+
+    alerts: ClassVar[bool] = False
+    """Whether it can tell people of hand-overs."""
+
+    async def alert(self, notice: Notice) -> None:
+        """Tell people of a hand-over, where the bot's `hand_over.channel` names this channel. What the user wrote is
+        untrusted text. Raises `DeliveryError`, which tells whether trying again may help."""
+        raise DeliveryError(f"channel {self.name} cannot tell people of hand-overs")
 
     def answer(self, message: Message, reply: Reply) -> Answer:
         """The reply as the answer to a request that waited for it: by default its first part as JSON."""

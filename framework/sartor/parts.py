@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sartor.channels import Channel
 from sartor.grounding import Readings
+from sartor.handover.alerts import Alerts
 from sartor.observing import Observers
 from sartor.plugin import Plugin
 from sartor.policy import Policy
@@ -44,6 +45,8 @@ class BotParts:
     channels: Sequence[Channel] = ()
     plugins: Sequence[Plugin] = ()
     """Those that made all this; they are closed with the bot."""
+    alerts: Alerts | None = None
+    """How people are told of hand-overs."""
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
     observers: Observers = field(default_factory=Observers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sartor.values import Exchange, Message, Origin, Part, Passage, ToolUse, Turn
 
-__all__ = ["Persona", "after_tools", "compose", "user_parts"]
+__all__ = ["Persona", "after_tools", "compose", "spoken", "user_parts"]
 
 _QUOTE = (
     "Answer with one sentence of the passages, word for word, and its number in brackets. "
@@ -50,9 +50,24 @@ def compose(persona: Persona, turn: Turn, history: Sequence[Exchange], passages:
     for exchange in history:
         asked = Part(exchange.question, Origin.USER) if exchange.question else Part(_OPENED, Origin.OPERATOR)
         messages.append(Message("user", (asked,)))
-        messages.append(Message("assistant", (Part(exchange.reply, Origin.MODEL),)))
+        origin = Origin.TENANT if exchange.author else Origin.MODEL
+        messages.append(Message("assistant", (Part(exchange.reply, origin),)))
     messages.append(Message("user", user_parts(turn.text, passages)))
     return messages
+
+
+def spoken(stored: Sequence[Exchange]) -> list[Exchange]:
+    """What was said on both sides. Messages that the bot left to a person stand together before the person's answer."""
+    said: list[Exchange] = []
+    unanswered: list[str] = []
+    for exchange in stored:
+        if exchange.author:
+            question = "\n".join([*unanswered, *([exchange.question] if exchange.question else [])])
+            said.append(Exchange(question, exchange.reply, exchange.author))
+        elif exchange.question and exchange.reply:
+            said.append(exchange)
+        unanswered = [*unanswered, exchange.question] if exchange.question and not exchange.reply else []
+    return said
 
 
 def user_parts(question: str, passages: Sequence[Passage]) -> tuple[Part, ...]:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from sartor.errors import SpecError
 from sartor.flows.spec import FlowName, FlowReplies, FlowSpec
+from sartor.handover.spec import HandOverSpec
 from sartor.layers import Merged
 from sartor.servicespec import ServiceSpec, UsersSpec, WebSpec
 from sartor.specbase import Name, Settings, Spec
@@ -165,6 +166,8 @@ class BotSpec(Spec):
     """What must not be improvised, by name: what to ask for, to repeat, and to do."""
     flow_replies: FlowReplies = FlowReplies()
     """What flows say beside their own texts."""
+    hand_over: HandOverSpec | None = None
+    """How and when a person takes a conversation over; left out: never."""
     web: WebSpec = WebSpec()
     plugins: dict[str, Settings] = {}
     """The plugins of this bot and their settings; their policies are asked in this order."""

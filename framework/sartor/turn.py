@@ -15,11 +15,12 @@ from typing import Literal
 
 from sartor.errors import NamingError, OverloadedError, RunError, SartorError
 from sartor.flows.steps import FlowSteps
+from sartor.handover.steps import HandOverSteps
 from sartor.judge import Approver, Judge
 from sartor.observing import Step
 from sartor.parts import BotParts, persona_of
 from sartor.policy import ALLOW, Kind, Verdict
-from sartor.prompt import after_tools, compose
+from sartor.prompt import after_tools, compose, spoken
 from sartor.speech import Speech
 from sartor.texts import in_language
 from sartor.tooluse import ToolSteps
@@ -43,6 +44,8 @@ from sartor.values import (
 __all__ = ["TurnPath"]
 
 log = logging.getLogger("sartor.turn")
+
+_SPOKEN = (Outcome.ANSWERED, Outcome.UNKNOWN, Outcome.HANDED_OVER)
 
 
 class TurnPath:
@@ -78,6 +81,7 @@ class TurnPath:
         self.tools = ToolSteps(self)
         self.speech = Speech(self)
         self.flows = FlowSteps(self)
+        self.handover = HandOverSteps(self)
 
     async def run(self) -> None:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
@@ -105,6 +109,7 @@ class TurnPath:
             else:
                 log.exception("turn %s of %s failed", self.turn.id, self.parts.info.id)
                 self.fail(f"{type(error).__name__}: {error}")
+        await self.handover.afterwards()
         self.emit(Finished(await self.commit()))
 
     async def commit(self) -> Reply:
@@ -118,19 +123,21 @@ class TurnPath:
             raise
         finally:
             self.parts.observers.turn_finished(reply)
+        if self.handover.notice is not None and self.parts.alerts is not None:
+            self.parts.alerts.send(self.handover.notice)
         return reply
 
     async def walk(self) -> None:
         steps = self.spec.limits.tool_steps
-        (text, verdict), history, _ = await asyncio.gather(
-            self.judge.input(self.raw), self.earlier(), self.flows.load()
+        (text, verdict), history, *_ = await asyncio.gather(
+            self.judge.input(self.raw), self.earlier(), self.flows.load(), self.handover.load()
         )
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
         self.know(replace(self.turn, text=text))
         if history:
             self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
-        if await self.flows.take():
+        if await self.handover.take() or await self.flows.take():
             return self.finish()
         self.passages = await self.judge.passages(await self.retrieve())
         messages = compose(self.persona, self.turn, history, self.passages)
@@ -154,8 +161,7 @@ class TurnPath:
         policies let it pass."""
         turn, limit = self.turn, self.spec.limits.history_turns
         if self.options.history is None:
-            stored = await self.parts.store.history(turn.bot, turn.user, turn.conversation, limit)
-            return [exchange for exchange in stored if exchange.question and exchange.reply]
+            return spoken(await self.parts.store.history(turn.bot, turn.user, turn.conversation, limit))
         brought: list[Exchange] = []
         for exchange in self.options.history[-limit:] if limit else ():
             text, verdict = await self.judge.input(exchange.question) if exchange.question else ("", ALLOW)
@@ -183,7 +189,7 @@ class TurnPath:
         """Say how it ended, where that is not said yet."""
         if self.release.blocked and self.outcome is not Outcome.BLOCKED:
             self.block(self.release.blocked)
-        elif not self.release.text and not self.ending and self.outcome is not Outcome.CALLS:
+        elif not self.release.text and not self.ending and self.outcome not in (Outcome.CALLS, Outcome.SILENT):
             self.fail("the model gave no answer")
 
     async def give(self, text: str, *, final: bool = False) -> bool:
@@ -197,7 +203,7 @@ class TurnPath:
         """Put a paragraph of the bot's own after the answer, as far as the output policies let it pass."""
         release = self.judge.release()
         cleared = await release.feed(text, final=True)
-        if release.blocked is None and cleared and self.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN):
+        if release.blocked is None and cleared and self.outcome in _SPOKEN:
             self.ending += f"\n\n{cleared}"
             self.emit(Delta(f"\n\n{cleared}"))
 
@@ -254,4 +260,5 @@ class TurnPath:
             cut=self.cut,
             flow=self.flows.note,
             standing=self.flows.changed,
+            handover=self.handover.new,
         )

@@ -24,6 +24,7 @@ __all__ = [
     "Exchange",
     "Finished",
     "FlowNote",
+    "HandOver",
     "Hit",
     "JSONValue",
     "Message",
@@ -286,6 +287,10 @@ class Outcome(StrEnum):
     """The model failed, or the deadline passed; the user was told so."""
     CALLS = "calls"
     """The model wants tools that the caller brought: their results are expected in a further turn."""
+    HANDED_OVER = "handed_over"
+    """A person was called, who has the conversation from now on."""
+    SILENT = "silent"
+    """A person has the conversation: the message was passed on, and the bot did not answer."""
     CANCELLED = "cancelled"
     """The caller went away; the text is what had been released by then."""
 
@@ -328,6 +333,28 @@ class FlowNote:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """A conversation that a person has, or had."""
+
+    id: str
+    tenant: str
+    bot: str
+    user: str
+    conversation: str
+    reason: str
+    """Why a person was called."""
+    summary: str
+    """What was said and done until then, for the person. Much of it is what the user wrote."""
+    since: datetime
+    taken_by: str = ""
+    """Who spoke to the user first; empty: nobody did yet."""
+    waited: bool = False
+    """Whether the user was told that nobody has answered yet."""
+    released: datetime | None = None
+    """When the bot was given the conversation back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came of a turn: the text that the user was given, and everything that explains it."""
 
@@ -350,6 +377,10 @@ class Reply:
     """Whether the model was stopped by its limit of tokens. It is not stored."""
     flow: FlowNote | None = None
     """What became of a flow, where the turn was of one."""
+    author: str = ""
+    """The person who said it, where it was not the bot."""
+    handover: HandOver | None = None
+    """The hand-over that the turn led to or changed."""
     standing: Mapping[str, JSONValue] | None = None
     """Where the flows of the conversation stand from now on, as it is stored with the conversation; None: as before.
     """
@@ -411,6 +442,8 @@ class Exchange:
     question: str
     """Empty where the bot spoke first."""
     reply: str
+    author: str = ""
+    """The person who said it, where it was not the bot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,9 @@ async def test_every_method_translates(
     acme = store.tenant("acme")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "history": lambda: acme.history("support", "ann", "c1", 5),
+        "open_handover": lambda: acme.open_handover("support", "ann", "c1"),
+        "open_handovers": lambda: acme.open_handovers(),  # noqa: PLW0108
+        "handover": lambda: acme.handover("h1"),
         "standing": lambda: acme.standing("support", "ann", "c1"),
         "exchange_standing": lambda: acme.exchange_standing("support", "ann", "c1", old=None, new={}),
         "commit": lambda: acme.commit(make_reply()),

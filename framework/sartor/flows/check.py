@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sartor.errors import SpecError
 from sartor.flows.spec import FlowSpec
+from sartor.spec import BotSpec
 from sartor.tools import Tool
 from sartor.yamlfile import KeyPath
 
@@ -25,12 +26,17 @@ def taken(tool: Tool) -> list[str]:
     return [*tool.arguments.model_fields]
 
 
-def check_flows(
-    flows: Mapping[str, FlowSpec], tools: Mapping[str, Tool], audiences: Mapping[str, object], place: Place
-) -> None:
-    """Raises `SpecError` for a flow that names a tool or an audience that there is not, or a tool that wants what the
-    flow does not know."""
-    for name, flow in flows.items():
+def check_flows(spec: BotSpec, tools: Mapping[str, Tool], place: Place) -> None:
+    """Raises `SpecError` for a flow that names a tool or an audience that there is not, a tool that wants what the flow
+    does not know, or a hand-over where the bot has none."""
+    audiences = spec.audiences
+    for name, flow in spec.flows.items():
+        if flow.hand_over and spec.hand_over is None:
+            raise SpecError(
+                f"flow {name} hands over to a person, and the bot does not say how",
+                where=place(("flows", name, "hand_over")),
+                remedy="Add `hand_over: {}` to the bot.yaml.",
+            )
         at: KeyPath = ("flows", name)
         if begins(name) in tools:
             raise SpecError(f"flow {name}: a tool is called {begins(name)} already", where=place(at))

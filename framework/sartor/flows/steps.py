@@ -153,7 +153,7 @@ class FlowSteps:
         """Do what was confirmed: once, whatever happens meanwhile."""
         spec, wording = self._specs[flow.name], self._wording(flow)
         if not spec.do:
-            return await self._end(flow, "done", wording.done(flow, ""))
+            return await self._hand_over(flow, wording.done(flow, ""))
         if self._path.parts.tools[spec.do].acts and not await self._claim(flow):
             return self._path.fail(f"flow {flow.name}: another message of this conversation is being dealt with")
         try:
@@ -167,8 +167,18 @@ class FlowSteps:
         elif result.error:
             self._path.error = result.text
             await self._end(flow, "unsure", wording.own("unsure"))
+        elif spec.hand_over:
+            await self._hand_over(flow, wording.done(flow, result.text))
         else:
             await self._end(flow, "done", wording.done(flow, result.text))
+
+    async def _hand_over(self, flow: Flow, said: str) -> None:
+        """Let a person go on with what the flow found out."""
+        wording = self._wording(flow)
+        self._keep(self._standing.with_active(None), flow, "done")
+        if said:
+            await self._path.give(said)
+        await self._path.handover.begin(wording.title, wording.known(flow))
 
     async def _claim(self, flow: Flow) -> bool:
         """Write down that it is being done, so that no other turn does it as well, now or after a crash."""

@@ -172,6 +172,7 @@ def _stored(connection: Connection, row: RowMapping) -> StoredTurn:
         row["model"],
         row["error"],
         flow=_note(row["flow"]),
+        author=row["author"],
     )
     return StoredTurn(reply, row["number"], row["committed"])
 

@@ -25,6 +25,7 @@ __all__ = [
     "conversations",
     "documents",
     "feedback",
+    "handovers",
     "metadata",
     "requests",
     "responses",
@@ -36,7 +37,7 @@ __all__ = [
     "version",
 ]
 
-HEAD = "0003"
+HEAD = "0004"
 """The version of these tables: four digits, so that versions compare as text."""
 
 
@@ -153,6 +154,7 @@ turns = sa.Table(
     *map(_json, ("citations", "passages", "seconds")),
     *map(_time, ("started", "committed")),
     sa.Column("flow", JSONText, nullable=False, server_default="null"),
+    sa.Column("author", Writing, nullable=False, server_default=""),
     sa.PrimaryKeyConstraint("tenant", "id"),
     sa.UniqueConstraint("tenant", "user_id", "id"),
     sa.UniqueConstraint("tenant", "bot", "user_id", "conversation", "number"),
@@ -268,3 +270,29 @@ responses = sa.Table(
     sa.ForeignKeyConstraint(["tenant", "user_id", "turn"], ["turns.tenant", "turns.user_id", "turns.id"]),
 )
 """Turns that can be found again as responses of OpenAI's API."""
+
+handovers = sa.Table(
+    "handovers",
+    metadata,
+    *map(_key, ("tenant", "id", "bot", "user_id", "conversation")),
+    *map(_writing, ("reason", "summary", "taken_by")),
+    _time("since"),
+    sa.Column("waited", sa.Boolean, nullable=False),
+    sa.Column("released", Instant, nullable=True),
+    sa.PrimaryKeyConstraint("tenant", "id"),
+    sa.ForeignKeyConstraint(
+        ["tenant", "bot", "user_id", "conversation"],
+        ["conversations.tenant", "conversations.bot", "conversations.user_id", "conversations.id"],
+    ),
+    sa.Index(
+        "uq_handovers_open",
+        "tenant",
+        "bot",
+        "user_id",
+        "conversation",
+        unique=True,
+        sqlite_where=sa.text("released IS NULL"),
+        postgresql_where=sa.text("released IS NULL"),
+    ),
+)
+"""Conversations that people have, or had: at most one open for each."""

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from sartor.errors import KnowledgeError, NamingError
 from sartor.names import check_name
-from sartor.store import documents, feedback, keys, requests, responses, turns
+from sartor.store import documents, feedback, handovers, keys, requests, responses, turns
 from sartor.store.database import Database
 from sartor.store.encoding import stored_turn, stored_turns
 from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredResponse, StoredTurn
 from sartor.store.tenants import erase
-from sartor.values import Chunk, Exchange, JSONValue, Reply, Usage
+from sartor.values import Chunk, Exchange, HandOver, JSONValue, Reply, Usage
 
 __all__ = ["TenantStore"]
 
@@ -57,6 +57,20 @@ class TenantStore:
         they do not."""
         key = self._conversation(bot, user, conversation)
         return await self._database.write(lambda connection: turns.exchange_standing(connection, key, old, new))
+
+    async def open_handover(self, bot: str, user: str, conversation: str) -> HandOver | None:
+        """The hand-over by which a person has the user's own conversation with the bot; None where none has."""
+        key = self._conversation(bot, user, conversation)
+        return await self._database.read(lambda connection: handovers.open_handover(connection, key))
+
+    async def open_handovers(self) -> list[HandOver]:
+        """Conversations of the tenant that people have, the oldest hand-over first."""
+        return await self._database.read(lambda connection: handovers.open_handovers(connection, self.tenant))
+
+    async def handover(self, handover: str) -> HandOver | None:
+        """One of the tenant's hand-overs, released or not; None where there is none."""
+        _check(handover=handover)
+        return await self._database.read(lambda connection: handovers.find_handover(connection, self.tenant, handover))
 
     async def commit(self, reply: Reply) -> None:
         """Store a turn, its usage, tool uses and verdicts, all or nothing; the conversation is created when new.

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sartor.errors import NamingError, StoreError
 from sartor.store.encoding import citation_json, note_json, passage_json, tool_row, verdict_row
+from sartor.store.handovers import put_handover
 from sartor.store.prepared import Prepared
 from sartor.store.rows import ConversationRow
 from sartor.store.schema import JSONText, conversations, tool_uses, turns, usage, verdicts
@@ -33,8 +34,8 @@ _OF_TURNS = (
     turns.c.conversation == bindparam("of_conversation"),
 )
 
-_HISTORY = Prepared[tuple[str, str]](
-    select(turns.c.question, turns.c.reply)
+_HISTORY = Prepared[tuple[str, str, str]](
+    select(turns.c.question, turns.c.reply, turns.c.author)
     .where(*_OF_TURNS)
     .order_by(turns.c.number.desc())
     .limit(bindparam("at_most"))
@@ -82,7 +83,7 @@ def history(connection: Connection, conversation: Conversation, limit: int) -> l
         mine = (conversation["of_bot"], conversation["of_user"])
         if any(tuple(owner) != mine for owner in _OWNER.run(connection, conversation)):
             raise _no_such_conversation(conversation)
-    return [Exchange(question, reply) for question, reply in reversed(rows)]
+    return [Exchange(*row) for row in reversed(rows)]
 
 
 def commit(connection: Connection, reply: Reply, now: datetime) -> None:
@@ -123,6 +124,8 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
                 "new_standing": dict(reply.standing),
             },
         )
+    if reply.handover is not None:
+        put_handover(connection, reply.handover)
     of_turn: dict[str, str] = {"tenant": turn.tenant, "user_id": turn.user, "turn": turn.id}
     if reply.tools:
         rows = [{**of_turn, "number": at, **tool_row(use)} for at, use in enumerate(reply.tools)]
@@ -237,6 +240,7 @@ def _turn_row(reply: Reply, number: int, now: datetime) -> dict[str, object]:
         "citations": [citation_json(citation) for citation in reply.citations],
         "passages": [passage_json(passage) for passage in reply.passages],
         "flow": note_json(reply.flow),
+        "author": reply.author,
         "seconds": {phase: float(seconds) for phase, seconds in reply.seconds.items()},
         "started": turn.started or now,
         "committed": now,
