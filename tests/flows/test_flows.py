@@ -210,6 +210,13 @@ async def test_a_tool_for_flows_is_none_of_the_models(make_project, bot_yaml, de
         assert (reply.flow.slot, reply.tools[0].result.text) == ("reason", "sent")
 
 
+async def test_a_choice_that_sounds_like_leaving(talk, bot_yaml):
+    async with talk(bot=bot_yaml.replace("wrong: It is the wrong one", "mind: I changed my mind")) as visit:
+        reply = await visit.says_all("I want to send back BW-10011", "I changed my mind.")
+        assert reply.flow.values["reason"] == "mind"
+        assert (await visit.says("I changed my mind")).flow.stage == "left"
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")
