@@ -217,6 +217,16 @@ async def test_a_choice_that_sounds_like_leaving(talk, bot_yaml):
         assert (await visit.says("I changed my mind")).flow.stage == "left"
 
 
+async def test_a_flow_that_the_model_may_not_begin(talk, bot_yaml):
+    bot = bot_yaml.replace("    title: the return\n", "    title: the return\n    by_model: false\n")
+    async with talk(["Hello."], bot=bot) as visit:
+        await visit.says("Good morning")
+        [options] = visit.bot._parts.model.options
+        names = [tool["function"]["name"] for tool in options["tools"]]
+        assert "begin_booking" in names and "begin_return_order" not in names
+        assert (await visit.says("I want to send back BW-10011")).flow.name == "return_order"
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")
@@ -340,7 +350,7 @@ async def test_offers(talk):
         await visit.says("Good morning")
         [options] = visit.bot._parts.model.options
         names = [tool["function"]["name"] for tool in options["tools"]]
-        assert "begin_booking" in names
+        assert "begin_booking" in names and "begin_return_order" in names
         assert "book" not in names
         assert "order_status" in names
 

@@ -93,7 +93,7 @@ class FlowSteps:
     def offered(self) -> list[dict[str, JSONValue]]:
         """The flows that the model may begin, told as tools."""
         active = self._standing.active.name if self._standing.active else ""
-        return [self._offer(name, spec) for name, spec in self._specs.items() if name != active]
+        return [self._offer(name, spec) for name, spec in self._specs.items() if name != active and spec.by_model]
 
     def called(self, tool: str) -> str | None:
         """The flow that the model begins with `tool`."""
