@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format train clean
+.PHONY: demo test lint format docs train clean
 
 demo: $(READY)
 	$(BIN)/sartor demo $(ARGS)
@@ -13,13 +13,17 @@ test: $(READY) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check framework plugins templates tests benchmarks examples training
-	$(BIN)/ruff format --check framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff check framework plugins templates tests benchmarks examples training docs/*.py
+	$(BIN)/ruff format --check framework plugins templates tests benchmarks examples training docs/*.py
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff check --fix framework plugins templates tests benchmarks examples training
-	$(BIN)/ruff format framework plugins templates tests benchmarks examples training
+	$(BIN)/ruff check --fix framework plugins templates tests benchmarks examples training docs/*.py
+	$(BIN)/ruff format framework plugins templates tests benchmarks examples training docs/*.py
+
+# The documentation as a site, in build/site.
+docs: $(READY)
+	$(BIN)/python docs/website.py
 
 # The built-in model anew: hours on two cores. See training/README.md.
 train:

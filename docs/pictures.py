@@ -3,8 +3,8 @@
     python docs/pictures.py              all of them, into docs/images/
     python docs/pictures.py booking      one
 
-Needs the extras `local` and `serve`, selenium, and Chromium with its driver. Nothing on a picture is made up: a project is
-made from the template, its documents are read, and `sartor serve` answers.
+Needs the extras `local` and `serve`, selenium, and Chromium with its driver. Nothing on a picture is made up: a project
+is made from the template, its documents are read, and `sartor serve` answers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ IMAGES = Path(__file__).with_name("images")
 TALKS: Mapping[str, Sequence[str]] = {
     "support": ("Where is my order BW-10011?", "I want to return my order BW-10012", "it does not fit"),
     "faq": ("Hello", "How long does delivery take?"),
-    "booking": ("I'd like to book a check-up, I need an appointment", "next Tuesday", "at 10:30", "Where can I park?"),
+    "booking": ("I'd like to book a check-up, I need an appointment", "next Tuesday", "10:30", "Where can I park?"),
     "sales": ("Do you have an orbital sander?", "I would like to get a quote", "Orbital sanders", "40"),
-    "helpdesk": ("How many days of holiday does every employee have?", "I want to report a problem", "My screen flickers"),
+    "helpdesk": ("How many days of holiday do we have?", "I want to report a problem", "The screen flickers"),
     "concierge": ("When is the desk staffed?", "What does a lost ticket cost?", "I want to talk to a human"),
 }
 """What is said to each."""

@@ -140,6 +140,27 @@ async def test_a_conversation_goes_on(opened):
         assert said[1:3] == ["When do parcels leave?", "One."]
 
 
+async def test_a_flow_goes_on_with_its_conversation(opened):
+    flow = """
+        title: Acme Help
+        plugins: {rules: {}}
+        hand_over: {}
+        flows:
+          visit:
+            title: your visit
+            start: [plan a visit]
+            slots: {place: {ask: Which shop?, type: choice, choices: [North, South]}}
+            confirm: "Shall I call the shop {place}?"
+            hand_over: true
+        """
+    async with opened(files={"tenants/acme/support/bot.yaml": flow}) as bots, served(bots) as client:
+        first = (await client.call_tool("ask", {"question": "I want to plan a visit"})).structured_content
+        assert first["answer"] == "Which shop?\n- North\n- South"
+        asked = {"question": "the second", "conversation": first["conversation"]}
+        second = (await client.call_tool("ask", asked)).structured_content
+        assert second["answer"] == "Shall I call the shop South?"
+
+
 async def test_a_conversation_that_nobody_had_or_another_user_had_is_not_found(opened):
     async with opened(["One."]) as bots, served(bots, user="ada") as ada, served(bots, user="bob") as bob:
         hers = (await ada.call_tool("ask", ASKED)).structured_content["conversation"]

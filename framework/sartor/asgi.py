@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "running"]
 
 
-def app(project: Bots | str | Path = ".") -> FastAPI:
+def app(project: Bots | str | Path = ".", *, reload: bool = False) -> FastAPI:
     """The application that serves `project`: a folder, which its lifespan opens and closes, or bots that the host
-    opened and goes on to own.
+    opened and goes on to own. With `reload`, a change of the folder's files counts from the next turn on.
 
     Raises `SpecError` for a faulty `sartor.yaml`, and `UsageError` when the extra ``serve`` is not installed. A host
     that mounts it enters `running` in its own lifespan, since an application that is mounted gets no lifespan events.
@@ -49,7 +49,7 @@ def app(project: Bots | str | Path = ".") -> FastAPI:
             yield bots
 
         return build(opened, docs=bots.project.spec.service.docs)
-    return build(lambda: open_project(project), docs=Project(Path(project)).spec.service.docs)
+    return build(lambda: open_project(project, reload=reload), docs=Project(Path(project)).spec.service.docs)
 
 
 @asynccontextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from sartor.channels import Channel
 from sartor.errors import SartorError, UsageError
@@ -20,7 +21,7 @@ from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
 from sartor.turn import TurnPath
-from sartor.values import BotInfo, Event, Finished, JSONValue, Reply, Turn, TurnOptions
+from sartor.values import BotInfo, Event, JSONValue, Reply, Turn, TurnOptions
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -34,9 +35,13 @@ log = logging.getLogger(__name__)
 class Bot:
     """One tenant's bot. Any number of turns may run at once."""
 
-    def __init__(self, parts: BotParts) -> None:
+    def __init__(self, parts: BotParts, *, before: Callable[[], None] = lambda: None) -> None:
+        """`before` is called before each turn begins; it may `renew` the bot."""
         self._parts = parts
-        self._running: set[asyncio.Task[None]] = set()
+        self._before = before
+        self._users: WeakSet[object] = WeakSet()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Reply]] = set()
         self._closed = False
 
     @property
@@ -81,21 +86,14 @@ class Bot:
         options: TurnOptions | None = None,
     ) -> Reply:
         """Answer `text`, and return when the turn is committed. See `stream`."""
-        stream = self.stream(
-            text,
-            user=user,
-            conversation=conversation,
-            audience=audience,
-            language=language,
-            attributes=attributes,
-            approve=approve,
-            options=options,
-        )
-        async with aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.reply
-        raise AssertionError("a stream ends with Finished or raises")
+        options = options or TurnOptions()
+        turn = self._begin(text, user, conversation, audience, language, options)
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
+        task = self._run(TurnPath(self._parts, turn, options, approve, _unheard))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            await _end(task)
 
     async def stream(
         self,
@@ -123,28 +121,41 @@ class Bot:
         """
         options = options or TurnOptions()
         turn = self._begin(text, user, conversation, audience, language, options)
-        turn = replace(turn, attributes=dict(attributes or {}))
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        path = TurnPath(self._parts, turn, options, approve, events.put_nowait)
-        task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self._run(TurnPath(self._parts, turn, options, approve, events.put_nowait))
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event
             await task
         finally:
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError, SartorError):
-                    await task
+            await _end(task)
 
     def as_runnable(self) -> Runnable[object, AIMessage]:
         """This bot as a LangChain `Runnable`."""
         from sartor.runnable import BotRunnable
 
         return BotRunnable(self.reply, self.info.id)
+
+    def lend(self, user: object) -> None:
+        """Keep the channels of now open as long as `user` is there, even where the bot is renewed meanwhile."""
+        self._users.add(user)
+
+    def renew(self, parts: BotParts) -> None:
+        """Begin turns with `parts` from now on. Those that run end with the old parts, which are then closed."""
+        old, turns, users = self._parts, set(self._running), self._users
+        self._parts, self._users = parts, WeakSet()
+        task = asyncio.create_task(self._retire(old, turns, users), name=f"old parts of {self.info.id}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, parts: BotParts, turns: Collection[asyncio.Task[Reply]], users: Collection[object]) -> None:
+        if turns:
+            await asyncio.wait(turns)
+        while parts.channels and users and not self._closed:  # noqa: ASYNC110 - what is weakly held tells no event
+            await asyncio.sleep(0.1)
+        await _close_parts(parts)
 
     async def close(self) -> None:
         """Stop the turns that run; each is committed with what had been released. No more are taken. Channels
@@ -153,22 +164,23 @@ class Bot:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        if self._parts.alerts is not None:
-            await self._parts.alerts.close()
-        for channel in self._parts.channels:
-            try:
-                await channel.close()
-            except Exception:
-                log.exception("channel %s of %s cannot be closed", channel.name, self.info.id)
-        for plugin in self._parts.plugins:
-            await close_plugin(plugin, self.info.id)
+        await asyncio.gather(*self._retiring)
+        await _close_parts(self._parts)
+
+    def _run(self, path: TurnPath) -> asyncio.Task[Reply]:
+        """Let the turn go its way in a task of its own."""
+        task = asyncio.create_task(path.run(), name=f"turn {path.turn.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
     ) -> Turn:
-        spec, info = self._parts.spec, self._parts.info
         if self._closed:
-            raise UsageError(f"{info.id} is closed", remedy="Ask the open project for the bot again.")
+            raise UsageError(f"{self.info.id} is closed", remedy="Ask the open project for the bot again.")
+        self._before()
+        spec, info = self._parts.spec, self._parts.info
         text = text.replace("\0", "")
         if not text.strip():
             raise UsageError("the message is empty")
@@ -215,6 +227,18 @@ class Bot:
             raise UsageError(f"tool_choice names {options.tool_choice!r}, and there is no such tool")
 
 
+async def _end(task: asyncio.Task[Reply]) -> None:
+    """Stop the turn if its caller went away; it is committed with what had been released."""
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError, SartorError):
+            await task
+
+
+def _unheard(event: Event) -> None:
+    """Who waits for the reply alone does not hear of what happens until then."""
+
+
 async def close_plugin(plugin: Plugin, bot_id: str) -> None:
     """Close a plugin of a bot. One that raises is logged."""
     try:
@@ -223,6 +247,18 @@ async def close_plugin(plugin: Plugin, bot_id: str) -> None:
             await result
     except Exception:
         log.exception("plugin %s of %s cannot be closed", plugin.name, bot_id)
+
+
+async def _close_parts(parts: BotParts) -> None:
+    if parts.alerts is not None:
+        await parts.alerts.close()
+    for channel in parts.channels:
+        try:
+            await channel.close()
+        except Exception:
+            log.exception("channel %s of %s cannot be closed", channel.name, parts.info.id)
+    for plugin in parts.plugins:
+        await close_plugin(plugin, parts.info.id)
 
 
 def _known(names: Mapping[str, object] | Sequence[str]) -> str:

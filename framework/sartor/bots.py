@@ -21,6 +21,7 @@ from sartor.parts import BotParts
 from sartor.plugin import Plugin
 from sartor.plugins import PluginSet
 from sartor.project import EffectiveBot, Project
+from sartor.reloading import Reloading
 from sartor.retrieval import Index, Reader, Retriever
 from sartor.spec import PluginUse
 from sartor.store import Store
@@ -41,15 +42,16 @@ _NEEDED = {
 
 
 @asynccontextmanager
-async def open_project(path: str | Path = ".") -> AsyncIterator[Bots]:
+async def open_project(path: str | Path = ".", *, reload: bool = False) -> AsyncIterator[Bots]:
     """Open the project in the folder `path`: ``async with sartor.open("project") as bots: …``.
 
     Raises `SpecError` for a faulty `sartor.yaml` and `StoreError` when the state database cannot be opened. Models
-    are loaded and indexes opened on their first use.
+    are loaded and indexes opened on their first use. With `reload`, what changes in its files while it is open counts
+    from the next turn on (see docs/how-to/develop-with-reload.md).
     """
     project = Project(Path(path))
     async with await Store.open(project.state_url) as store:
-        bots = Bots(project, store)
+        bots = Bots(project, store, reload=reload)
         try:
             yield bots
         finally:
@@ -59,7 +61,7 @@ async def open_project(path: str | Path = ".") -> AsyncIterator[Bots]:
 class Bots(Mapping[str, Bot]):
     """The bots of an open project by id: ``bots["acme/support"]``. A bot is built when it is first asked for."""
 
-    def __init__(self, project: Project, store: Store) -> None:
+    def __init__(self, project: Project, store: Store, *, reload: bool = False) -> None:
         self.project = project
         self.store = store
         self.catalog = catalog_of(project)
@@ -71,11 +73,14 @@ class Bots(Mapping[str, Bot]):
         self._lent: list[BotParts] = []
         self.observers: list[Observer] = self._observers()
         """Told what happens in the turns of all bots; a host may add its own."""
+        self._reloading = Reloading(project, self.catalog, self._parts_of, lambda: self._models) if reload else None
 
     def __getitem__(self, bot_id: str) -> Bot:
         """The bot ``tenant/bot``. Raises `NamingError`, `SpecError`, `TemplateError` or `PluginError`."""
         if bot_id not in self._bots:
-            self._bots[bot_id] = self._build(self.project.bot(bot_id))
+            self._bots[bot_id] = self._build(bot_id)
+        elif self._reloading:
+            self._reloading.renew(bot_id)
         return self._bots[bot_id]
 
     def __iter__(self) -> Iterator[str]:
@@ -147,6 +152,8 @@ class Bots(Mapping[str, Bot]):
 
     async def close(self) -> None:
         """End turns that run, close indexes, unload models."""
+        if self._reloading:
+            await self._reloading.close()
         for bot in list(self._bots.values()):
             await bot.close()
         for lent in self._lent:
@@ -167,15 +174,16 @@ class Bots(Mapping[str, Bot]):
         self._lent.append(self._parts_of(self.project.bot(bot_id)))
         return self._lent[-1]
 
-    def _build(self, effective: EffectiveBot) -> Bot:
-        return Bot(self._parts_of(effective))
+    def _build(self, bot_id: str) -> Bot:
+        return self._reloading.bot(bot_id) if self._reloading else Bot(self._parts_of(self.project.bot(bot_id)))
 
-    def _parts_of(self, effective: EffectiveBot) -> BotParts:
+    def _parts_of(self, effective: EffectiveBot, made: list[Plugin] | None = None) -> BotParts:
+        """The parts of a bot; its plugins are noted in `made` as they come, for who has to close them."""
         info, spec = effective.info, effective.spec
-        plugins = PluginSet(
-            self.catalog.make(name, settings, info.directory, effective.merged.place(("plugins", name)))
-            for name, settings in spec.plugins.items()
-        )
+        made = [] if made is None else made
+        for name, settings in spec.plugins.items():
+            made.append(self.catalog.make(name, settings, info.directory, effective.merged.place(("plugins", name))))
+        plugins = PluginSet(made)
         retrievers: list[Retriever] = [self._knowledge_of(effective)] if spec.retrieval.passages else []
         retrievers += retrievers_of(plugins, info)
         model_name = spec.model or self.project.spec.model
@@ -207,8 +215,8 @@ class Bots(Mapping[str, Bot]):
     def _documents(self, effective: EffectiveBot) -> Knowledge:
         info, spec = effective.info, self.project.spec
         index = self._part("index", spec.index, "sartor_index", bot=info, embeddings=self.embeddings())
-        store = self.store.tenant(info.tenant)
-        return Knowledge(info, store, cast("Index", index), self._readers(), effective.spec.retrieval.words)
+        store, make = self.store.tenant(info.tenant), self._reloading.knowledge if self._reloading else Knowledge
+        return make(info, store, cast("Index", index), self._readers(), effective.spec.retrieval.words)
 
     def _observers(self) -> list[Observer]:
         made: list[Observer] = []

@@ -10,12 +10,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sartor.errors import DeliveryError
 from sartor.values import HandOver, JSONValue, Reply
 
-__all__ = ["Answer", "Channel", "Message", "Notice", "Received", "Request", "json_answer"]
+__all__ = ["Answer", "Channel", "Message", "Notice", "Received", "Request", "Said", "json_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a person who has a conversation wrote where people are told of hand-overs."""
+
+    handover: str
+    """The hand-over's id."""
+    by: str
+    """The name that the user is shown."""
+    event: str
+    """What identifies it at the platform: the same again is a retry, and said once."""
+    text: str = ""
+    """What the user is told; empty: the bot is given the conversation back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """What a request comes to."""
 
@@ -69,16 +83,23 @@ class Received:
     """What the platform is told before anything is done. None: it waits for the reply to the one message, which
     `Channel.answer` turns into the answer."""
     messages: tuple[Message, ...] = ()
+    said: tuple[Said, ...] = ()
+    """What people say in the bot's place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What people are told of a hand-over."""
 
-    kind: Literal["started", "message", "released"]
+    kind: Literal["started", "message", "said", "released"]
+    """``message``: the user wrote on. ``said``: a person answered, here or elsewhere."""
     handover: HandOver
     text: str = ""
-    """What the user wrote, for ``message``."""
+    """What was written, for ``message`` and ``said``."""
+    id: str = ""
+    """Its own: the same again is a retry. It is that of the turn that led to it."""
+    author: str = ""
+    """Who said it, for ``said``."""
 
 
 class Channel(ABC):
@@ -116,13 +137,18 @@ class Channel(ABC):
     async def send(self, message: Message, part: JSONValue) -> None:
         """Send one part. Raises `DeliveryError`, which tells whether trying again may help."""
 
-    alerts: ClassVar[bool] = False
+    alerts: bool = False
     """Whether it can tell people of hand-overs."""
 
     async def alert(self, notice: Notice) -> None:
         """Tell people of a hand-over, where the bot's `hand_over.channel` names this channel. What the user wrote is
         untrusted text. Raises `DeliveryError`, which tells whether trying again may help."""
         raise DeliveryError(f"channel {self.name} cannot tell people of hand-overs")
+
+    def address(self, conversation: str, user: str) -> Message | None:
+        """Where to write to the user of a conversation when a person answers: a message without a text, for `write` and
+        `send`. None: the conversation is not of this channel, or the user comes to ask."""
+        return None
 
     def answer(self, message: Message, reply: Reply) -> Answer:
         """The reply as the answer to a request that waited for it: by default its first part as JSON."""

@@ -58,6 +58,8 @@ class Errand:
         """Have the message answered, and the reply sent."""
         try:
             self.reply = await self._answered()
+            if self.waited is None and not self.reply.text and self.reply.outcome is Outcome.SILENT:
+                return  # a person has the conversation
             if self.waited is None:
                 await deliver(self.channel, self.message, self.reply, patience=self.patience, sleep=self.sleep)
             elif not self.waited.done():

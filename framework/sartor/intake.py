@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from sartor.channels import Answer, Channel, Message, Request
+from sartor.channels import Answer, Channel, Message, Request, Said
 from sartor.delivery import Patience, fault
 from sartor.errands import Errand
 from sartor.errors import NamingError, OverloadedError, PluginError, SartorError
+from sartor.handover.word import Word
 from sartor.lanes import Lanes
 from sartor.names import split_bot_id
 from sartor.values import Reply
@@ -73,14 +74,17 @@ class Intake:
         if (found := self._find(name, bot_id)) is None:
             return _NOT_FOUND
         bot, channel = found
+        bot.lend(asyncio.current_task())
         try:
             await self._started(channel)
             received = await channel.receive(request)
             if received.answer is None:
                 return await self._answer(bot, channel, received.messages)
-            self._lanes.check(bot.info.id, len(received.messages))
+            self._lanes.check(bot.info.id, len(received.messages) + len(received.said))
             for message in received.messages:
                 await self._kept(self._take(bot, channel, message))
+            for said in received.said:
+                await self._kept(self._hear(bot, channel, said))
             return received.answer
         except OverloadedError as error:
             log.warning("channel %s of %s was asked to try again: %s", name, bot_id, error.what)
@@ -158,6 +162,7 @@ class Intake:
             self._sleep,
             waited,
         )
+        bot.lend(errand)
         if (earlier := await self._claim(errand)) is not None:
             log.info("event %s of channel %s to %s came again", message.event, channel.name, bot.info.id)
             return earlier
@@ -167,6 +172,18 @@ class Intake:
             await errand.store.forget_request(*errand.claimed, errand.turn)
             raise
         return None
+
+    async def _hear(self, bot: Bot, channel: Channel, said: Said) -> None:
+        """Put what a person said into the lane of its hand-over, once."""
+        word = Word(self._bots, bot, channel.name, said)
+        if not await word.claim():
+            log.info("event %s of channel %s to %s came again", said.event, channel.name, bot.info.id)
+            return
+        try:
+            self._lanes.put(bot.info.id, f"people {said.handover}", word)
+        except OverloadedError:
+            await word.drop()
+            raise
 
     async def _claim(self, errand: Errand) -> str | None:
         """Remember the event; or the id of the turn that it has begun before, here or in another process."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from sartor.errors import DiskError, PluginError
+from sartor.isolation.making import isolated
 from sartor.plugins import Catalog, Known
 from sartor.project import Project
 from sartor.yamlfile import read_yaml
@@ -106,7 +107,7 @@ def catalog_of(project: Project) -> Catalog:
     Raises `PluginError` for a lock that is missing; a plugin that differs is refused when it is needed, unimported.
     """
     if not project.spec.locked:
-        return Catalog(project.directory)
+        return Catalog(project.directory, elsewhere=isolated(project))
     locked = read_lock(project.directory)
 
     def check(known: Known, where: str | None) -> None:
@@ -119,7 +120,7 @@ def catalog_of(project: Project) -> Catalog:
                 remedy="Install what was locked, or look at the change, then: sartor plugins --lock",
             )
 
-    return Catalog(project.directory, check)
+    return Catalog(project.directory, check, isolated(project, check))
 
 
 def _now(known: Known, project: Project) -> Locked:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sartor.building import channels_of, policies_of, retrievers_of, tools_of
 from sartor.errors import SartorError, UsageError
+from sartor.isolation.making import catalog_apart
 from sartor.plugin import Plugin, PluginSettings
 from sartor.plugins import GROUP, Catalog, Known, PluginSet
 from sartor.policy import Stage
@@ -65,7 +66,7 @@ def targets(named: str, project: Path | None) -> list[Target]:
     if not (folder / "pyproject.toml").is_file():
         if folder.is_dir():
             raise UsageError("there is no pyproject.toml", where=named, remedy="Name a package's folder, or a plugin.")
-        catalog = Catalog(project)
+        catalog = catalog_apart(project)
         return [Target(catalog.find(named).name, catalog)]
     folder = folder.resolve()
     told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
@@ -78,7 +79,7 @@ def targets(named: str, project: Path | None) -> list[Target]:
         )
     paths = [path for path in (folder / "src", folder) if path.is_dir()]
     sys.path[:0] = [str(path) for path in paths if str(path) not in sys.path]
-    catalog = Catalog(project)
+    catalog = catalog_apart(project)
     for name, value in points.items():
         catalog.add(Known(name, f"{told.get('name', folder.name)} {told.get('version', '')}".strip(),
                           EntryPoint(name, value, GROUP)))  # fmt: skip

@@ -26,7 +26,7 @@ from sartor.plugin import Plugin
 from sartor.plugintrace import noted
 from sartor.values import JSONValue
 
-__all__ = ["Catalog", "Known", "PluginSet"]
+__all__ = ["Catalog", "Known", "Maker", "PluginSet"]
 
 GROUP = "sartor.plugins"
 _EXTRAS = {
@@ -52,18 +52,27 @@ class Known:
     target: EntryPoint | Path = field(compare=False)
 
 
+Maker = Callable[[Known, Mapping[str, JSONValue], Path, str | None], Plugin]
+"""Makes what stands in the place of a plugin, given its settings, its directory, and the place that names it."""
+
+
 class Catalog:
     """The plugins in reach of a project: entry points of the group ``sartor.plugins``, and the files of the
     project's own `plugins/` folder, each with one class that derives from `Plugin`."""
 
     def __init__(
-        self, project: Path | None = None, check: Callable[[Known, str | None], None] = lambda known, where: None
+        self,
+        project: Path | None = None,
+        check: Callable[[Known, str | None], None] = lambda known, where: None,
+        elsewhere: Mapping[str, Maker] | None = None,
     ) -> None:
         """`check` is asked about a plugin, and the place that names it, before it is imported; what it raises
-        refuses the plugin."""
+        refuses the plugin. Those named in `elsewhere` are never imported here, but made by what is given."""
         self._project = project
         self._check = check
+        self.elsewhere: Mapping[str, Maker] = elsewhere or {}
         self._loaded: dict[str, type[Plugin]] = {}
+        self._added: dict[str, Known] = {}
 
     @cached_property
     def known(self) -> Mapping[str, Known]:
@@ -81,14 +90,31 @@ class Catalog:
             for file in sorted((self._project / "plugins").glob("[!_]*.py")):
                 name = file.stem.replace("_", "-")
                 found[name] = Known(name, str(file), file)
-        return found
+        return {**found, **self._added}
 
     def add(self, known: Known) -> None:
         """Make a plugin known that is neither installed nor a file of the project."""
-        self.known = {**self.known, known.name: known}
+        self._added[known.name] = known
+        self.forget()
+
+    def forget(self, *names: str) -> dict[str, type[Plugin]]:
+        """Look again for what is in reach, and load the plugins `names` again when they are next asked for. Gives
+        their classes so far, for `remember`."""
+        self.__dict__.pop("known", None)
+        return {name: self._loaded.pop(name) for name in names if name in self._loaded}
+
+    def remember(self, classes: Mapping[str, type[Plugin]]) -> None:
+        """Take classes back that were forgotten."""
+        self._loaded.update(classes)
 
     def load(self, name: str, *, where: str | None = None) -> type[Plugin]:
         """The class of the plugin `name`, imported on first use. Raises `PluginError`."""
+        if name in self.elsewhere:
+            raise PluginError(
+                f"plugin {name!r} is isolated: its code does not run in this process",
+                where=where,
+                remedy="isolated_plugins in sartor.yaml says so.",
+            )
         if name not in self._loaded:
             known = self.find(name, where=where)
             self._check(known, where)
@@ -109,6 +135,10 @@ class Catalog:
 
     def make(self, name: str, settings: Mapping[str, JSONValue], directory: Path, where: str | None = None) -> Plugin:
         """A plugin with its settings checked. Raises `PluginError`."""
+        if maker := self.elsewhere.get(name):
+            known = self.find(name, where=where)
+            self._check(known, where)
+            return maker(known, settings, directory, where)
         made = self.load(name, where=where)
         try:
             checked = made.Settings.model_validate(dict(settings))

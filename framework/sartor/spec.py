@@ -23,6 +23,7 @@ from pydantic import (
 from sartor.errors import SpecError
 from sartor.flows.spec import FlowName, FlowReplies, FlowSpec
 from sartor.handover.spec import HandOverSpec
+from sartor.isolationspec import IsolationSpec
 from sartor.layers import Merged
 from sartor.servicespec import ServiceSpec, UsersSpec, WebSpec
 from sartor.specbase import Name, Settings, Spec
@@ -33,6 +34,7 @@ __all__ = [
     "AudienceSpec",
     "BotSpec",
     "Grounding",
+    "IsolationSpec",
     "Limits",
     "PlanSpec",
     "PluginUse",
@@ -234,6 +236,9 @@ class ProjectSpec(Spec):
     """Folder that `sartor model pull` puts model files into; a relative path counts from the project."""
     tenant_plugins: list[str] | None = None
     """The plugins that a `tenant.yaml` or `bot.yaml` may name, beside its template's and those of `bots`. Null: any."""
+    isolated_plugins: dict[str, IsolationSpec] = {}
+    """Plugins whose code is not trusted, by name: their tools run in processes of their own, within limits.
+    No template, `tenant.yaml` or `bot.yaml` can take that off."""
     locked: bool = False
     """Whether only the plugins in `sartor.lock` may start, and those only as they were when it was written."""
     service: ServiceSpec = ServiceSpec()

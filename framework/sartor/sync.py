@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 @contextmanager
-def open_sync(path: str | Path = ".") -> Iterator[SyncBots]:
-    """Open the project in the folder `path`; see `sartor.open` for what may be raised."""
+def open_sync(path: str | Path = ".", *, reload: bool = False) -> Iterator[SyncBots]:
+    """Open the project in the folder `path`; see `sartor.open` for `reload`, and what may be raised."""
     from sartor.bots import open_project
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sartor", daemon=True)
     thread.start()
-    opening: AbstractAsyncContextManager[Bots] = open_project(path)
+    opening: AbstractAsyncContextManager[Bots] = open_project(path, reload=reload)
     try:
         bots = SyncBots(loop, _run(loop, opening.__aenter__()))
         try:

@@ -330,6 +330,8 @@ class FlowNote:
     """The slots that are known."""
     options: tuple[str, ...] = ()
     """What there is to choose from, as a user may write it."""
+    began: bool = False
+    """Whether it began in this turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,3 +182,54 @@ def test_a_person_is_asked_before_a_tool_acts_on_what_a_document_said(sartor, pr
     assert "wants approval" in ran.out and "paid" not in ran.out and "blocked by policy" in ran.out
     ran = sartor("chat", BOT, "-p", project(files, [call, "Done."]), stdin="Refund me\ny\n")
     assert "paid to EVIL-99" in ran.out and "bot  Done." in ran.out
+
+
+FLOW = {
+    "plugins/mine.py": """
+        from sartor import Plugin, hookimpl, tool
+
+        @tool(acts=True)
+        def plan(place: str, time: str) -> str:
+            "Plan a visit."
+            return f"We wait at {time}."
+
+        class Mine(Plugin):
+            @hookimpl
+            def sartor_tools(self): return [plan]
+        """,
+    "tenants/acme/support/bot.yaml": """
+        plugins: {mine: {}}
+        retrieval: {passages: 0}
+        flows:
+          visit:
+            title: your visit
+            start: [plan a visit]
+            slots:
+              place: {ask: Which shop?, type: choice, choices: {n: North, s: South}}
+              time: {ask: When?, type: choice, choices: ["14:00", "15:00"]}
+            do: plan
+        """,
+}
+
+
+def test_the_options_of_a_flow_are_chosen_by_number(sartor, project):
+    ran = sartor("chat", BOT, "-p", project(FLOW), stdin="Plan a visit\n2\n2\n/why\n9\nyes\n")
+    assert ran.code == 0, ran.err
+    assert "[1] North  [2] South" in ran.out and "[1] 14:00  [2] 15:00" in ran.out
+    assert "- Place: South\n- Time: 15:00" in ran.out, "the second option, and not two o'clock"
+    why = ran.out[ran.out.index("⇢ visit: confirming") :]
+    assert [line.strip() for line in why.splitlines()[1:3]] == ["place: s", "time: 15:00"]
+    assert "We wait at 15:00." in ran.out
+
+
+def test_ask_as_json_tells_of_the_flow(sartor, project):
+    told = json.loads(sartor("ask", BOT, "Plan a visit", "--json", "-p", project(FLOW)).out)
+    assert told["flow"] == {
+        "name": "visit",
+        "stage": "asking",
+        "slot": "place",
+        "values": {},
+        "options": ["North", "South"],
+        "began": True,
+    }
+    assert "standing" not in told

@@ -227,6 +227,23 @@ async def test_a_flow_that_the_model_may_not_begin(talk, bot_yaml):
         assert (await visit.says("I want to send back BW-10011")).flow.name == "return_order"
 
 
+async def test_more_options_than_are_shown(talk):
+    async with talk() as visit:
+        module = sys.modules[type(visit.bot.plugins[0]).__module__]
+        module.TIMES = [f"{9 + at // 4:02}:{at % 4 * 15:02}" for at in range(32)]
+        reply = await visit.says_all(START, "a check-up", "the 14th")
+        assert len(reply.flow.options) == 20 and "16:45" not in reply.text
+        assert (await visit.says("16:45")).flow.values["time"] == "16:45"
+
+
+async def test_a_wish_to_change_something_is_asked_what(talk):
+    async with talk() as visit:
+        reply = await visit.says_all("I want to send back BW-10011, it is broken", "Change")
+        assert (reply.text, reply.flow.stage) == ("What shall I change?", "changing")
+        assert (await visit.says("it is the wrong one")).flow.values["reason"] == "wrong"
+        assert (await visit.says("yes")).flow.stage == "done"
+
+
 async def test_bounds_of_a_date(talk):
     async with talk() as visit:
         await visit.says_all(START, "a check-up")

@@ -10,7 +10,20 @@ from sartor.flows.signals import signals_of, wants, wishes
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "Yes, please!", "ok", "That's right", "no problem", "of course", "oui", "D’accord", "c'est ça", "ja"],
+    [
+        "yes",
+        "Yes, please!",
+        "ok",
+        "That's right",
+        "no problem",
+        "of course",
+        "try again",
+        "réessayer",
+        "oui",
+        "D’accord",
+        "c'est ça",
+        "ja",
+    ],
 )
 def test_yes(text):
     said = signals_of(text)
@@ -51,6 +64,16 @@ def test_leaving(text):
 )
 def test_not_leaving(text):
     assert not signals_of(text).leave
+
+
+@pytest.mark.parametrize("text", ["Change", "I want to change something, please", "Modifier", "Je voudrais changer"])
+def test_a_change_of_something(text):
+    assert signals_of(text).change
+
+
+@pytest.mark.parametrize("text", ["change the day", "change my booking BW-10011", "modifier la date", "exchange"])
+def test_a_change_of_a_certain_thing(text):
+    assert not signals_of(text).change
 
 
 @pytest.mark.parametrize(

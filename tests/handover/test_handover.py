@@ -128,7 +128,9 @@ async def test_the_bot_is_silent_until_it_is_released(opened):
             ("started", "c1", ""),
             ("message", "c1", "Are you there?"),
             ("message", "c1", "Hello?"),
+            ("said", "c1", "This is Ana. What is it about?"),
             ("message", "c1", "My boots"),
+            ("said", "c1", "I will send new ones."),
             ("released", "c1", ""),
         ]
         told = [stored.reply for stored in await desk.turns(there.id)]

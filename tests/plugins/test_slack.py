@@ -107,7 +107,9 @@ class Workspace:
 @pytest.fixture
 def workspace(make_project, slack):
     @asynccontextmanager
-    async def opened(script: list[object], *, delay: float = 0.0, **told: object) -> AsyncIterator[Workspace]:
+    async def opened(
+        script: list[object], *, delay: float = 0.0, more: str = "", **told: object
+    ) -> AsyncIterator[Workspace]:
         made = {
             "bot_token": "env:SLACK_TOKEN",
             "signing_secret": "env:SLACK_SECRET",
@@ -116,7 +118,7 @@ def workspace(make_project, slack):
             "respond_to": ["mentions", "direct-messages", "threads"],
             **told,
         }
-        bot = f"retrieval: {{passages: 0}}\nplugins: {{slack: {json.dumps(made)}}}\n"
+        bot = f"retrieval: {{passages: 0}}\nplugins: {{slack: {json.dumps(made)}}}\n{more}"
         root = make_project({f"tenants/{name}/support/bot.yaml": bot for name in ("acme", "rival")}, script=script)
         path = root / "sartor.yaml"
         path.write_text(path.read_text().replace("choices: false", f"choices: false, delay: {delay}"))
@@ -184,6 +186,29 @@ def test_the_signature_of_slack_s_documentation():
     assert signed(SECRET, headers, DOCUMENTED, NOW)
     assert not signed(SECRET, headers, DOCUMENTED + b" ", NOW)
     assert not signed("other", headers, DOCUMENTED, NOW)
+
+
+FLOW = """
+hand_over: {}
+flows:
+  visit:
+    title: your visit
+    start: [plan a visit]
+    slots: {place: {ask: Which shop?, type: choice, choices: [North, South]}}
+    confirm: "Shall I call the shop {place}?"
+    done: I have.
+    hand_over: true
+"""
+
+
+async def test_a_flow_goes_on_in_a_thread(workspace):
+    async with workspace([], more=FLOW) as work:
+        await work.post(event("<@UBOT> I want to plan a visit"))
+        calls = await work.calls(1)
+        assert re.search("Which shop.*North.*South", str(calls[0][1]["text"]), re.DOTALL)
+        more = {"thread_ts": "1700000001.000100", "parent_user_id": "UBOT"}
+        await work.post(event("<@UBOT> the second", ts="1700000002.000200", **more))
+        assert str((await work.calls(2))[1][1]["text"]) == "Shall I call the shop South?"
 
 
 @pytest.mark.parametrize(

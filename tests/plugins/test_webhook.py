@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,11 @@ import pytest
 import sartor
 from hypothesis import given
 from hypothesis import strategies as st
-from sartor.channels import Channel, Message, Request
+from sartor.channels import Channel, Message, Notice, Request
 from sartor.delivery import Patience
 from sartor.errors import DeliveryError, PluginError, UsageError
 from sartor.intake import Intake
-from sartor.values import BotInfo, Citation, Outcome, Reply, Turn
+from sartor.values import BotInfo, Citation, HandOver, Outcome, Reply, Turn
 from sartor_plugins.webhook import WebhookChannel, WebhookPlugin, WebhookSettings
 from sartor_plugins.webhook.signature import key_of, signature, signed
 
@@ -353,3 +354,42 @@ def test_wrong_settings_are_named_and_secrets_in_files_refused(make_project, tol
 def test_the_plugin_gives_one_channel(tmp_path):
     made = WebhookPlugin(WebhookSettings(secrets=["env:HOOK"], mode="sync"), tmp_path)
     assert len(made.sartor_channels(BotInfo("acme", "support", tmp_path, tmp_path))) == 1
+
+
+HANDED = HandOver("h1", "acme", "support", "ann", "c1", "asked", "User: Hi", datetime(2026, 11, 25, tzinfo=UTC))
+
+
+async def test_people_are_told_of_hand_overs_with_a_signature():
+    posted: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        posted.append(request)
+        return httpx.Response(204)
+
+    desk = "https://desk.example/alerts"
+    made = channel(answer, alerts=desk)
+    await made.alert(Notice("started", HANDED, id="t1"))
+    await made.alert(Notice("message", HANDED, "Are you there?", id="t2"))
+    await made.alert(Notice("said", HANDED, "Yes.", id="t3", author="Ana"))
+    await made.close()
+    assert {str(one.url) for one in posted} == {desk}
+    first, second, third = (json.loads(one.content) for one in posted)
+    assert (first["object"], first["handover"]["summary"]) == ("handover.started", "User: Hi")
+    assert (second["object"], second["text"]) == ("handover.message", "Are you there?")
+    assert (third["object"], third["text"], third["author"]) == ("handover.said", "Yes.", "Ana")
+    for one in posted:
+        assert signed([key_of(SECRET)], one.headers, one.content, NOW)
+    assert [one.headers["webhook-id"] for one in posted] == ["t1.started", "t2.message", "t3.said"]
+
+
+async def test_hand_overs_go_where_replies_go_unless_told_otherwise():
+    posted: list[str] = []
+    made = channel(lambda request: posted.append(str(request.url)) or httpx.Response(204))
+    await made.alert(Notice("started", HANDED, id="t1"))
+    await made.close()
+    assert posted == [URL]
+    nowhere = channel(url="", mode="sync")
+    assert made.alerts and not nowhere.alerts
+    with pytest.raises(DeliveryError, match="the webhook has no `alerts`") as caught:
+        await nowhere.alert(Notice("started", HANDED, id="t1"))
+    assert not caught.value.again

@@ -16,7 +16,7 @@ from sartor.rehearsal.script import Expect, find_scripts
 from sartor.rehearsal.smoke import ATTACKS, smoke
 from sartor.rehearsal.stage import FIRST_MOMENT, open_stage
 from sartor.spec import PriceSpec
-from sartor.values import Citation, Outcome, Reply, ToolCall, ToolResult, ToolUse, Turn, Usage, VerdictRecord
+from sartor.values import Citation, FlowNote, Outcome, Reply, ToolCall, ToolResult, ToolUse, Turn, Usage, VerdictRecord
 
 BOT = "acme/support"
 BOT_YAML = "grounding: free\nretrieval: {passages: 0}\n"
@@ -72,6 +72,89 @@ async def test_each_expectation(expect, fault):
     )
     found = await compare(Expect.model_validate(expect), said, None)
     assert [one.key for one in found] == ([fault] if fault else [])
+
+
+NOTE = FlowNote("booking", "asking", "time", {"day": "2026-12-14", "guests": 2}, ("09:00",))
+
+
+@pytest.mark.parametrize(
+    ("expect", "note", "told"),
+    [
+        ({"name": "booking", "stage": "asking", "slot": "time", "values": {"day": "2026-12-14"}}, NOTE, None),
+        ({}, NOTE, None),
+        ("none", None, None),
+        ("none", NOTE, "no flow"),
+        ({"name": "booking"}, None, "booking"),
+        ({}, None, "a flow"),
+        ({"name": "return", "slot": "time"}, NOTE, "name return"),
+        ({"stage": "done"}, NOTE, "stage done"),
+        ({"values": {"guests": True, "day": "2026-12-14"}}, NOTE, "guests=True"),
+    ],
+)
+async def test_expectations_of_a_flow(expect, note, told):
+    found = await compare(Expect.model_validate({"flow": expect}), reply(flow=note), None)
+    assert [(one.key, one.expected) for one in found] == ([("flow", told)] if told else [])
+    if told and note:
+        assert found[0].got == "booking asking time(day='2026-12-14', guests=2)"
+
+
+def test_a_stage_that_no_flow_has_is_an_error():
+    with pytest.raises(ValueError, match="stage"):
+        Expect.model_validate({"flow": {"stage": "finished"}})
+
+
+FLOW = """
+grounding: free
+retrieval: {passages: 0}
+plugins: {desk: {}}
+flows:
+  visit:
+    title: your visit
+    start: [plan a visit]
+    slots: {place: {ask: Which shop?, type: choice, choices: [North, South]}}
+    do: plan
+"""
+DESK = """
+from sartor import Plugin, hookimpl, tool
+
+@tool(acts=True)
+def plan(place: str) -> str:
+    "Plan a visit."
+    return f"We wait in the {place}."
+
+class Desk(Plugin):
+    @hookimpl
+    def sartor_tools(self):
+        return [plan]
+"""
+VISIT = """
+conversations:
+  - name: a visit
+    turns:
+      - say: I want to plan a visit
+        expect: {flow: {name: visit, stage: asking, slot: place}}
+      - say: the second
+        expect: {flow: {stage: confirming, values: {place: South}}, no_tools: true}
+      - say: yes
+        expect: {flow: {stage: done}, text: We wait in the South}
+      - say: Thanks
+        expect: {flow: none}
+"""
+
+
+async def test_a_conversation_with_a_flow_is_recorded_and_played(make_project):
+    files = {
+        "tenants/acme/support/bot.yaml": FLOW,
+        "tenants/acme/support/tests/visit.yaml": VISIT,
+        "plugins/desk.py": DESK,
+    }
+    root = make_project(files, script=["You are welcome."])
+    for mode in ("record", "replay"):
+        async with open_stage(root, [BOT]) as bots:
+            [result] = await rehearse(bots, BOT, mode=mode)
+        assert result.passed, result
+    told = as_json([result], {})["conversations"][0]["turns"]
+    assert [turn["flow"] and turn["flow"]["stage"] for turn in told] == ["asking", "confirming", "done", None]
 
 
 @pytest.mark.parametrize(

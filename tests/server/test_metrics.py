@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sartor.errors import NamingError, OverloadedError
 from sartor.observing import Step
 from sartor.server.metrics import Bounded, Metrics
-from sartor.values import Outcome, Reply, Turn, Usage, VerdictRecord, Workload
+from sartor.values import FlowNote, Outcome, Reply, Turn, Usage, VerdictRecord, Workload
 
 TURN = Turn("t1", "c1", "acme", "support", "anna", "secret text")
 BOT = {"tenant": "acme", "bot": "support"}
@@ -82,6 +82,24 @@ def test_a_turn_without_a_reply_is_counted_as_refused_and_runs_no_more(error, re
     metrics.turn_refused(TURN, error)
     assert value(metrics, "sartor_turns_running") == 0
     assert value(metrics, "sartor_turns_refused_total", reason=reason) == 1
+
+
+def test_flows_are_counted_when_they_begin_and_when_they_end():
+    metrics, counted = Metrics(), "sartor_flows_total"
+    for note in (
+        FlowNote("booking", "asking", "day", began=True),
+        FlowNote("booking", "confirming"),
+        FlowNote("booking", "refused"),
+        FlowNote("booking", "done"),
+        FlowNote("booking", "done", began=True),
+        FlowNote("booking", "left"),
+    ):
+        metrics.turn_finished(finished(flow=note))
+    events = {event: value(metrics, counted, **BOT, flow="booking", event=event) for event in ("started", "done")}
+    assert events == {"started": 2, "done": 2}
+    assert value(metrics, counted, **BOT, flow="booking", event="refused") == 1
+    assert value(metrics, counted, **BOT, flow="booking", event="left") == 1
+    assert value(metrics, counted, **BOT, flow="booking", event="asking") is None
 
 
 def test_two_services_in_one_process_do_not_meet():

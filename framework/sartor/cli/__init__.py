@@ -22,6 +22,7 @@ _COMMANDS = {
     "test": "Rehearse the conversations of bots, and attack them.",
     "compare": "Hold the same conversations on several models, side by side.",
     "replay": "Repeat a real conversation on the present bot, and show what changed.",
+    "handovers": "See which conversations wait for a person, and answer in them.",
     "serve": "Serve the bots over HTTP.",
     "key": "Make, list and revoke API keys.",
     "mcp": "Serve a bot over the Model Context Protocol.",

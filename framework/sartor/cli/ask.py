@@ -51,7 +51,7 @@ async def command(
 def reply_json(reply: Reply) -> dict[str, object]:
     """A turn as plain data: what was asked, answered, cited, used and judged."""
     told = dataclasses.asdict(reply)
-    turn = told.pop("turn")
+    turn, _ = told.pop("turn"), told.pop("standing")
     turn["started"] = reply.turn.started.isoformat() if reply.turn.started else None
     for use in told["tools"]:
         origins = use["call"]["origins"]

@@ -27,7 +27,7 @@ def command() -> None:
 @command.command("create")
 @click.argument("tenant")
 @click.option("--name", default="", help="What it is for.")
-@click.option("--scope", "scopes", multiple=True, help="chat (default), search, documents, read or approve.")
+@click.option("--scope", "scopes", multiple=True, help="chat (default), search, documents, read, approve or people.")
 @click.option("--days", type=float, default=None, help="How long it holds. Default: until it is revoked.")
 @project_option
 @run_async

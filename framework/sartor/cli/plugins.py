@@ -47,9 +47,13 @@ def _look(name: str | None, json_schema: bool, project: Path | None) -> None:
     from rich.table import Table
 
     from sartor.cli.render import console
+    from sartor.isolation.making import catalog_apart
     from sartor.plugins import Catalog
 
-    catalog = Catalog(find_project(project))
+    root = find_project(project)
+    catalog = catalog_apart(root) if name is not None else Catalog(root)
+    if name is not None and name in catalog.elsewhere and not json_schema:
+        return _describe_isolated(catalog.find(name))
     if name is not None and json_schema:
         return click.echo(json.dumps(catalog.load(name).Settings.model_json_schema(), ensure_ascii=False, indent=2))
     if name is not None:
@@ -62,6 +66,16 @@ def _look(name: str | None, json_schema: bool, project: Path | None) -> None:
     console.print(table)
     console.print("[dim]sartor plugins NAME shows hooks and settings.[/]")
     return None
+
+
+def _describe_isolated(known: Known) -> None:
+    from rich.markup import escape
+
+    from sartor.cli.render import console
+
+    console.print(f"[cyan bold]{known.name}[/]  [dim]{escape(known.source)}[/]")
+    console.print("It is isolated: its code is not trusted, and was not run to show more of it.")
+    console.print("[dim]Its limits stand under isolated_plugins in sartor.yaml. It may bring tools only.[/]")
 
 
 def _describe(plugin: type[Plugin], known: Known) -> None:

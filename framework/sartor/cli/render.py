@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from sartor.values import Outcome, Reply, ToolUse
+from sartor.values import FlowNote, Outcome, Reply, ToolUse
 
-__all__ = ["citations", "console", "footer", "tool_line", "visible", "why"]
+__all__ = ["choices", "citations", "console", "flow_lines", "footer", "tool_line", "visible", "why"]
 
 console = Console(highlight=False, emoji=False)
 
@@ -20,6 +21,8 @@ _MARKS = {
     Outcome.BLOCKED: ("blocked by policy", "red"),
     Outcome.FAILED: ("failed", "red"),
     Outcome.CALLS: ("wants a tool of the caller's", "yellow"),
+    Outcome.HANDED_OVER: ("handed over to a person", "magenta"),
+    Outcome.SILENT: ("passed on to a person", "magenta"),
     Outcome.CANCELLED: ("cancelled", "yellow"),
 }
 
@@ -74,6 +77,8 @@ def why(reply: Reply) -> RenderableType:
         text = " ".join(visible(passage.text).split())
         parts.append(Padding(Text(text if len(text) <= 240 else f"{text[:239]}…", "dim"), (0, 0, 0, 4)))
     parts += [tool_line(use) for use in reply.tools]
+    if reply.flow:
+        parts.append(flow_lines(reply.flow))
     for verdict in reply.verdicts:
         about = f" {visible(verdict.subject)}" if verdict.subject else ""
         told = f"⚖ {verdict.policy}: {verdict.kind} at {verdict.stage}{about}"
@@ -83,6 +88,23 @@ def why(reply: Reply) -> RenderableType:
     parts.append(Text(times, "dim"))
     parts.append(footer(reply))
     return Padding(Group(*parts), (0, 0, 0, 2))
+
+
+def choices(note: FlowNote) -> Text:
+    """What there is to choose from, with the numbers that a user of the terminal may type."""
+    told = Text()
+    for number, option in enumerate(note.options, start=1):
+        told.append("" if number == 1 else "  ").append(f"[{number}]", "cyan").append(f" {visible(option)}", "dim")
+    return told
+
+
+def flow_lines(note: FlowNote) -> Text:
+    """A flow, what it waits for, and what it knows."""
+    told = Text.assemble((f"⇢ {note.name}", "magenta"), f": {note.stage}{f' {note.slot}' if note.slot else ''}")
+    for name, value in note.values.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        told.append(f"\n    {name}: {visible(shown)}", "dim")
+    return told
 
 
 _CONTROLS = {code: None for code in (*range(9), *range(11, 32), *range(127, 160))}

@@ -61,9 +61,12 @@ def _changes(before: Reply, now: Reply) -> Iterator[Text]:
 
 def _lines(reply: Reply) -> list[str]:
     """What of a reply is compared, a line each."""
+    from sartor.rehearsal.expect import flow_line
+
     return [
         *reply.text.splitlines(),
         f"outcome: {reply.outcome.value}",
         *(f"source: {citation.source}" for citation in reply.citations),
         *(f"tool: {use.call.name}({dict(use.call.arguments)}) gave {use.result.text}" for use in reply.tools),
+        *([f"flow: {flow_line(reply.flow)}"] if reply.flow else []),
     ]

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from sartor.cli.options import find_project, project_option
 from sartor.errors import UsageError
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-__all__ = ["command", "reloaded"]
-
-_PROJECT = "SARTOR_PROJECT"
-_LOGS = "SARTOR_LOGS"
+__all__ = ["command"]
 
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: any free.")
-@click.option("--reload", is_flag=True, help="Start anew when a file of the project changes, while developing.")
+@click.option("--reload", is_flag=True, help="Take changes of files in the next turn, while developing.")
 @click.option("--log", default="text", show_default=True, type=click.Choice(["text", "json"]), help="The form of logs.")
 @click.option(
     "--log-level",
@@ -48,10 +41,8 @@ def command(
     from sartor.project import Project
 
     try:
-        import uvicorn
-
         from sartor.server.logs import set_up_logs
-        from sartor.server.serving import SETTINGS, serve
+        from sartor.server.serving import serve
     except ModuleNotFoundError as error:
         raise UsageError(
             f"serving needs the package {error.name!r}, which is not installed", remedy="pip install 'sartor[serve]'"
@@ -59,29 +50,4 @@ def command(
     root = find_project(project)
     spec = Project(root).spec.service
     set_up_logs(log, level=log_level, content=log_content)
-    if not reload:
-        return serve(app(root), host=host, port=port, drain_seconds=spec.drain_seconds)
-    os.environ[_PROJECT] = str(root.absolute())
-    os.environ[_LOGS] = " ".join([log, log_level, *(["content"] if log_content else [])])
-    uvicorn.run(
-        "sartor.cli.serve:reloaded",
-        factory=True,
-        host=host,
-        port=port,
-        reload=True,
-        reload_dirs=[str(root.absolute())],
-        reload_includes=["*.yaml", "*.py"],
-        reload_excludes=["state/*"],
-        timeout_graceful_shutdown=1,  # who develops does not want to wait
-        **SETTINGS,  # type: ignore[arg-type]
-    )
-
-
-def reloaded() -> FastAPI:
-    """The application of a process that `--reload` started."""
-    from sartor.asgi import app
-    from sartor.server.logs import set_up_logs
-
-    log, level, *content = os.environ[_LOGS].split()
-    set_up_logs("json" if log == "json" else "text", level=level, content=bool(content))
-    return app(os.environ[_PROJECT])
+    serve(app(root, reload=reload), host=host, port=port, drain_seconds=spec.drain_seconds)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filling", "TurnEnded"]
 
-_OPTIONS = 20
+_OPTIONS = 100
 
 
 class TurnEnded(Exception):

@@ -144,7 +144,7 @@ class Reader:
             return Reading(Act.YES)
         if signals.question:
             return Reading(Act.ASK)
-        if signals.no:
+        if signals.no or (signals.change and self._flow.stage == "confirming"):
             return Reading(Act.NO)
         meant = await self._choose(
             {

@@ -16,8 +16,9 @@ __all__ = ["Signals", "signals_of", "wants", "wishes"]
 _YES = """
 yes|yeah|yep|yup|sure|ok|okay|right|correct|exactly|perfect|great|fine|of course|go ahead|please do|do it|that is right|
 that's right|that is correct|that's correct|confirm|confirmed|i confirm|no problem|sounds good|agreed|absolutely|
-oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|c'est correct|c'est bon|bien sur|allez-y|
-vas-y|volontiers|je confirme|confirmez|entendu|pas de probleme|ja|genau|gerne|si|claro|vale|certo|sim
+try again|please try again|oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|
+c'est correct|c'est bon|bien sur|allez-y|vas-y|volontiers|je confirme|confirmez|entendu|pas de probleme|reessayer|
+reessayez|ja|genau|gerne|si|claro|vale|certo|sim
 """
 _NO = """
 no|nope|nah|not|wrong|incorrect|not right|not correct|not yet|non|pas|faux|pas encore|pas tout a fait|incorrecte|
@@ -29,6 +30,12 @@ never mind|nevermind|leave it|drop it|let's stop|i want to stop|i don't want to 
 i changed my mind|i have changed my mind|not any more|not anymore|no longer|arrete|arretez|arreter|stoppez|annule|
 annulez|annuler|laisse tomber|laissez tomber|laisse|oublie|oubliez|oublie ca|oubliez ca|abandonne|abandonner|
 tant pis|quitter|j'ai change d'avis|je ne veux plus|abbrechen|olvidalo|cancelar
+"""
+_CHANGE = """
+change|change it|change this|change that|change something|change something else|let me change|let me change something|
+i would like to change|i would like to change something|modify|modify it|edit|correct it|changer|changez|modifier|
+modifiez|corriger|corrigez|changer quelque chose|modifier quelque chose|je voudrais changer|je voudrais modifier|
+je voudrais changer quelque chose|je voudrais modifier quelque chose|andern|cambiar|modificar|modifica
 """
 _SKIP = """
 skip|skip it|skip this|none|nothing|no|nope|no thanks|no thank you|not needed|passe|passer|passez|rien|aucun|aucune|non|
@@ -59,7 +66,10 @@ def _phrases(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w'])(?:{'|'.join(map(re.escape, found))})(?![\w'])")
 
 
-_SAYS = {name: _phrases(words) for name, words in {"yes": _YES, "no": _NO, "leave": _LEAVE, "skip": _SKIP}.items()}
+_SAYS = {
+    name: _phrases(words)
+    for name, words in {"yes": _YES, "no": _NO, "leave": _LEAVE, "change": _CHANGE, "skip": _SKIP}.items()
+}
 _CORRECTING, _ASIDE = _phrases(_CORRECTS), _phrases(_POLITE)
 
 
@@ -73,6 +83,8 @@ class Signals:
     """It begins with a no."""
     leave: bool
     """It says nothing but that the user wants to stop."""
+    change: bool
+    """It says nothing but that something is to be changed."""
     skip: bool
     """It says nothing but that there is no answer."""
     corrects: bool
@@ -92,6 +104,7 @@ def signals_of(text: str) -> Signals:
         yes=yes is not None,
         no=no is not None,
         leave=_nothing_but("leave", plain),
+        change=_nothing_but("change", plain),
         skip=_nothing_but("skip", plain),
         corrects=_CORRECTING.search(plain) is not None,
         question=plain.endswith("?") or _QUESTION.match(plain) is not None,

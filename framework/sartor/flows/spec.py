@@ -106,7 +106,7 @@ class FlowSpec(Spec):
     """What users say who want it. A message with all informative words of a phrase begins the flow, unless it is
     a question about the matter. Any other message may begin it too: the model is told of the flow as of a tool."""
     by_model: bool = True
-    """Whether the model may begin it as well, for users who put it in other words. A small model may do so too often."""
+    """Whether the model may begin it as well, when users put it in other words. A small model may do so too often."""
     describe: str = ""
     """For the model: when to begin it. By default the title and the phrases."""
     audiences: list[str] = []

@@ -41,6 +41,7 @@ class FlowSteps:
         self._stored: Mapping[str, JSONValue] | None = None
         self._standing = NOTHING
         self._between = False
+        self._began = False
         self.reserved = frozenset(
             {spec.do for spec in path.spec.flows.values() if spec.do}
             | {name for name, tool in path.parts.tools.items() if tool.for_flows}
@@ -79,6 +80,7 @@ class FlowSteps:
             return await self._learn(active, self._reader(replace(active, asked="")).first(), [])
         self._standing = self._standing.put_aside(left=False)
         known = self._standing.waits(name)
+        self._began = known is None
         flow = replace(known or Flow(name, self._path.parts.new_id()), left=False)
         wording = self._wording(flow)
         said = [wording.own("back", title=wording.title)] if known else []
@@ -233,7 +235,8 @@ class FlowSteps:
     def _tell(self, flow: Flow, stage: str) -> None:
         asking = stage == "asking"
         options = tuple(self._wording(flow).options(flow)) if asking else ()
-        self.note = FlowNote(flow.name, stage, flow.asked if asking else "", dict(flow.values), options)
+        slot = flow.asked if asking else ""
+        self.note = FlowNote(flow.name, stage, slot, dict(flow.values), options, self._began)
 
     async def _wanted(self) -> str | None:
         """The flow that the message asks for in so many words."""

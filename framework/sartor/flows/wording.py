@@ -29,6 +29,10 @@ def parts_of(result: str) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in told}
 
 
+_SHOWN = 20
+"""Of the options that a tool gives; the others may be named as well."""
+
+
 class Wording:
     """The texts of one flow in one language."""
 
@@ -60,11 +64,11 @@ class Wording:
         return "\n".join(asked)
 
     def options(self, flow: Flow) -> list[str]:
-        """What there is to choose from at the question that the flow waits at."""
+        """What there is to choose from at the question that the flow waits at, as far as it is shown."""
         if flow.stage != "asking" or flow.asked not in self._spec.slots:
             return []
         fixed = self._spec.slots[flow.asked].options.values()
-        return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())]
+        return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())[:_SHOWN]]
 
     def wrong(self, flow: Flow, name: str) -> str:
         """What is said of a value that does not fit, or where there was none."""

@@ -38,8 +38,10 @@ class Alerts:
         self._last[id_] = task
         task.add_done_callback(lambda done: self._last.pop(id_) if self._last.get(id_) is done else None)
 
-    async def close(self) -> None:
-        """Give up on what is not sent yet, and say so in the log."""
+    async def close(self, seconds: float = 5.0) -> None:
+        """Give what is not sent yet `seconds`, then give up on it, and say so in the log."""
+        if self._last:
+            await asyncio.wait(set(self._last.values()), timeout=seconds)
         for task in list(self._last.values()):
             task.cancel()
         await asyncio.gather(*self._last.values(), return_exceptions=True)

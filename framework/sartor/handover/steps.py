@@ -84,14 +84,14 @@ class HandOverSteps:
         self.new = HandOver(
             uuid.uuid4().hex, turn.tenant, turn.bot, turn.user, turn.conversation, reason, summary, since
         )
-        self.notice = Notice("started", self.new)
+        self.notice = Notice("started", self.new, id=turn.id)
         self._path.outcome = Outcome.HANDED_OVER
 
     async def _pass_on(self, there: HandOver) -> None:
         """The bot is silent, but for one word to a user who waits."""
         assert self._spec is not None
         self._path.outcome = Outcome.SILENT
-        self.notice = Notice("message", there, self._path.turn.text)
+        self.notice = Notice("message", there, self._path.turn.text, self._path.turn.id)
         if not there.taken_by and not there.waited:
             self.new = replace(there, waited=True)
             await self._path.give(in_language(self._spec.waiting, self._path.turn.language), final=True)

@@ -24,7 +24,7 @@ class Repeated:
 
     @property
     def same(self) -> bool:
-        """Whether text, outcome, sources and tools are what they were."""
+        """Whether text, outcome, sources, tools and flow are what they were."""
         return _told(self.before) == _told(self.now)
 
 
@@ -58,4 +58,5 @@ def _told(reply: Reply) -> tuple[object, ...]:
         reply.outcome,
         [citation.source for citation in reply.citations],
         [(use.call.name, dict(use.call.arguments), use.result.text) for use in reply.tools],
+        reply.flow and (reply.flow.name, reply.flow.stage, reply.flow.slot, dict(reply.flow.values)),
     )

@@ -10,9 +10,9 @@ from sartor.errors import UsageError
 from sartor.rehearsal.cost import cost_of
 from sartor.rehearsal.script import Expect, ToolExpect
 from sartor.spec import PriceSpec
-from sartor.values import JSONValue, Reply, ToolUse
+from sartor.values import FlowNote, JSONValue, Reply, ToolUse
 
-__all__ = ["Fault", "Similarity", "compare"]
+__all__ = ["Fault", "Similarity", "compare", "flow_line"]
 
 Similarity = Callable[[str, str], Awaitable[float]]
 """How alike two texts are in meaning: the cosine of their vectors."""
@@ -35,7 +35,12 @@ async def compare(
 
     Raises `UsageError` where an expectation cannot be judged, since something for it is missing.
     """
-    faults = [*_of_outcome(expect, reply), *_of_text(expect, reply), *_of_tools(expect, reply)]
+    faults = [
+        *_of_outcome(expect, reply),
+        *_of_text(expect, reply),
+        *_of_tools(expect, reply),
+        *_of_flow(expect, reply),
+    ]
     if expect.language and (found := _language(reply.text)) != expect.language.partition("-")[0]:
         faults.append(Fault("language", expect.language, f"{found}: {reply.text}"))
     if expect.meaning is not None:
@@ -101,6 +106,30 @@ def _of_tools(expect: Expect, reply: Reply) -> Iterator[Fault]:
             yield Fault("tools", f"{wanted.name}({arguments})", _shown(reply.tools))
         else:
             left = left[at + 1 :]
+
+
+def _of_flow(expect: Expect, reply: Reply) -> Iterator[Fault]:
+    wanted, note = expect.flow, reply.flow
+    if wanted is None:
+        return
+    if wanted == "none":
+        if note is not None:
+            yield Fault("flow", "no flow", flow_line(note))
+        return
+    if note is None:
+        yield Fault("flow", wanted.name or "a flow", f"no flow: {reply.text}")
+        return
+    told = {"name": note.name, "stage": note.stage, "slot": note.slot}
+    wrong = [f"{key} {value}" for key in told if (value := getattr(wanted, key)) not in ("", told[key])]
+    wrong += [f"{n}={v!r}" for n, v in wanted.values.items() if not _same(note.values.get(n), v)]
+    if wrong:
+        yield Fault("flow", ", ".join(wrong), flow_line(note))
+
+
+def flow_line(note: FlowNote) -> str:
+    """Where a flow stands, in a line."""
+    known = ", ".join(f"{name}={value!r}" for name, value in note.values.items())
+    return f"{note.name} {note.stage}{f' {note.slot}' if note.slot else ''}({known})"
 
 
 def _fits(wanted: ToolExpect, use: ToolUse) -> bool:

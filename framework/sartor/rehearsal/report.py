@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from xml.etree import ElementTree as xml
 
 from sartor.rehearsal.run import Result
@@ -30,6 +31,7 @@ def as_json(results: Sequence[Result], findings: Mapping[str, Sequence[Finding]]
                         "place": turn.place,
                         "reply": turn.reply.text,
                         "outcome": turn.reply.outcome.value,
+                        "flow": asdict(turn.reply.flow) if turn.reply.flow else None,
                         "faults": [
                             {"key": fault.key, "expected": fault.expected, "got": fault.got} for fault in turn.faults
                         ],

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
@@ -23,6 +23,7 @@ __all__ = [
     "FIRST_MOMENT",
     "Conversation",
     "Expect",
+    "FlowExpect",
     "Meaning",
     "Said",
     "Script",
@@ -72,6 +73,18 @@ class VerdictExpect(Spec):
     stage: str = ""
 
 
+class FlowExpect(Spec):
+    """Where a flow must stand after the turn. What is left out may be anything."""
+
+    name: str = ""
+    stage: Literal["", "asking", "confirming", "changing", "refused", "done", "left", "stuck", "unsure", "blocked"] = ""
+    """What it waits for, or how it ended; see `sartor.values.FlowNote`."""
+    slot: str = ""
+    """The slot that was asked for."""
+    values: Settings = {}
+    """Slots that must be known, with these values: a date as ``2026-12-14``, a choice as its key."""
+
+
 class Meaning(Spec):
     """A text that the reply must mean about the same as, by the project's `embeddings`."""
 
@@ -98,6 +111,8 @@ class Expect(Spec):
     """No tool was used."""
     verdicts: list[VerdictExpect] = []
     """What policies said."""
+    flow: FlowExpect | Literal["none"] | None = None
+    """The flow that the turn was for; ``none``: it was for none."""
     language: str = ""
     """The language of the reply, such as ``fr``; needs the extra ``test``."""
     meaning: Meaning | None = None

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from html import escape
 
 from sartor.rehearsal.cost import cost_of
+from sartor.rehearsal.expect import flow_line
 from sartor.rehearsal.run import Result
 from sartor.spec import PriceSpec
+from sartor.values import Reply
 
 __all__ = ["Standing", "as_page", "standing"]
 
@@ -96,11 +98,15 @@ def _cell(result: Result | None) -> str:
         return ""
     mark = "<b class=ok>passed</b>" if result.passed else "<b class=no>failed</b>"
     said = "".join(
-        f"<p><q>{escape(turn.say)}</q>{escape(turn.reply.text)}</p>"
+        f"<p><q>{escape(turn.say)}</q>{escape(turn.reply.text)}{_flow(turn.reply)}</p>"
         + "".join(f"<p class=no>{escape(f.key)}: expected {escape(f.expected)}</p>" for f in turn.faults)
         for turn in result.turns
     )
     return f"{mark} <small>{result.seconds:.1f} s, {result.tokens} tokens</small>{said}{escape(result.error)}"
+
+
+def _flow(reply: Reply) -> str:
+    return f"<small> {escape(flow_line(reply.flow))}</small>" if reply.flow else ""
 
 
 _PAGE = """<!doctype html>

@@ -13,7 +13,7 @@ import sartor
 from sartor.bots import Bots
 from sartor.server import channels, failures, mcp, operations, widget
 from sartor.server.limits import Door
-from sartor.server.native import approvals, conversations, documents, feedback, passages, sessions, turns
+from sartor.server.native import approvals, conversations, documents, feedback, handovers, passages, sessions, turns
 from sartor.server.openai import chat, embeddings, models, responses
 from sartor.server.openapi import describe
 from sartor.server.requests import Requests
@@ -29,6 +29,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     conversations.router,
     turns.router,
     approvals.router,
+    handovers.router,
     feedback.router,
     passages.router,
     documents.router,

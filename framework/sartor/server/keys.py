@@ -24,6 +24,7 @@ SCOPES = {
     "search": "search and read the documents of the tenant's bots, over MCP",
     "read": "read all conversations of the tenant",
     "approve": "decide on tool calls that wait for a person",
+    "people": "answer in conversations that were handed over to a person, and give them back",
 }
 """What a key may be allowed, with what that means."""
 

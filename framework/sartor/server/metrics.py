@@ -28,6 +28,7 @@ _TURN_SECONDS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
 _FIRST_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _STEP_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_FLOW_ENDS = frozenset({"done", "left", "stuck", "unsure", "refused", "blocked"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -62,6 +63,7 @@ class Metrics(Observer):
         self._bots = Bounded(_BOTS)
         self._policies = Bounded(_NAMES)
         self._tool_names = Bounded(_NAMES)
+        self._flows = Bounded(_NAMES)
         self._routes = Bounded(_NAMES)
         self._running: set[str] = set()
         self._define()
@@ -101,6 +103,12 @@ class Metrics(Observer):
             registry=registry,
         )
         self.tool_calls = Counter("sartor_tool_calls", "Runs of tools.", (*bot, "tool", "error"), registry=registry)
+        self.flows = Counter(
+            "sartor_flows",
+            "What became of flows: started, or how they ended.",
+            (*bot, "flow", "event"),
+            registry=registry,
+        )
         self.refused = Counter(
             "sartor_turns_refused", "Turns that there was no room for.", ("reason",), registry=registry
         )
@@ -141,6 +149,9 @@ class Metrics(Observer):
         self.turn_seconds.observe(reply.seconds.get("total", 0.0))
         if (first := reply.seconds.get("first_text")) is not None:
             self.first_text_seconds.observe(first)
+        if (flow := reply.flow) is not None:
+            for event in ("started",) * flow.began + (flow.stage,) * (flow.stage in _FLOW_ENDS):
+                self.flows.labels(*bot, *self._flows(flow.name), event).inc()
         for verdict in reply.verdicts:
             self.verdicts.labels(*bot, *self._policies(verdict.policy), verdict.stage, verdict.kind).inc()
 

@@ -25,7 +25,7 @@ __all__ = ["router", "script"]
 
 router = APIRouter()
 
-_PARTS = ("texts", "dom", "markdown", "api", "turn", "frame", "talk", "element")
+_PARTS = ("texts", "dom", "markdown", "api", "turn", "frame", "waiting", "talk", "element")
 """The files of the script, in the order in which they need each other."""
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9.-]+(:\d+)?", re.IGNORECASE)

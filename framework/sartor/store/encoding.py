@@ -108,6 +108,7 @@ def note_json(note: FlowNote | None) -> dict[str, JSONValue] | None:
         "slot": note.slot,
         "values": dict(note.values),
         "options": [*note.options],
+        "began": note.began,
     }
 
 

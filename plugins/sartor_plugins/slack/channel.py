@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from sartor.channels import Answer, Channel, Message, Received, Request, json_answer
+from sartor.channels import Answer, Channel, Message, Notice, Received, Request, json_answer
 from sartor.errors import DeliveryError
 from sartor.secrets import resolve_secret
 from sartor.texts import in_language
 from sartor.values import BotInfo, JSONValue, Reply
 
-from sartor_plugins.slack.events import message_of
+from sartor_plugins.slack.events import address_of, message_of
+from sartor_plugins.slack.people import People
 from sartor_plugins.slack.post import note, posts
 from sartor_plugins.slack.settings import SlackSettings
 from sartor_plugins.slack.signature import signed
@@ -48,6 +49,8 @@ class SlackChannel(Channel):
         self._directory = directory
         self._now = now
         self._web = SlackWeb(settings, directory, transport)
+        self._people = People(bot, settings, self._web)
+        self.alerts = bool(settings.people)
 
     async def close(self) -> None:
         await self._web.close()
@@ -72,10 +75,21 @@ class SlackChannel(Channel):
         if number := request.headers.get("x-slack-retry-num", ""):
             reason = request.headers.get("x-slack-retry-reason", "")
             log.info("retry %.10s of an event for %s: %.40r", number, self._bot.id, reason)
-        if payload.get("type") != "event_callback":
-            return Received()
+        return await self._happened(payload) if payload.get("type") == "event_callback" else Received()
+
+    async def _happened(self, payload: Mapping[str, JSONValue]) -> Received:
+        """What an event comes to: what one of the people says, or a message to the bot."""
+        if (heard := await self._people.heard(payload)) is not None:
+            return Received(said=heard)
         found = message_of(payload, self._bot.bot, self._settings.respond_to, self._settings.teams)
         return Received(messages=(replace(found, audience=self._settings.audience),) if found else ())
+
+    async def alert(self, notice: Notice) -> None:
+        await self._people.tell(notice)
+
+    def address(self, conversation: str, user: str) -> Message | None:
+        to = address_of(conversation, user, self._bot.bot)
+        return Message("", user, f"hand-over in {conversation}", conversation, to=to) if to else None
 
     async def working(self, message: Message) -> Message:
         text = in_language(self._settings.working, message.language or self._bot.language)

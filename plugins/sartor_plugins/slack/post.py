@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from sartor.channels import Message
 from sartor.texts import in_language
-from sartor.values import Citation, JSONValue, Reply
+from sartor.values import Citation, JSONValue, Outcome, Reply
 
 from sartor_plugins.slack.mrkdwn import escape, mrkdwn, split
 from sartor_plugins.slack.settings import SlackSettings
 
-__all__ = ["note", "posts"]
+__all__ = ["note", "posts", "section"]
 
 _BLOCK = 3000
 """Characters of a block's text."""
@@ -23,12 +23,15 @@ _NOTICE = 3000
 
 
 def posts(message: Message, reply: Reply, settings: SlackSettings) -> list[JSONValue]:
-    """The messages of a reply, the first in place of what `note` posted, if it did."""
-    pieces = split(mrkdwn(reply.text), _BLOCK) or ["…"]
+    """The messages of a reply, the first in place of what `note` posted, if it did. None while a person is to speak."""
+    if not reply.text and reply.outcome is Outcome.SILENT and not message.to.get("posted"):
+        return []
+    by = f"*{escape(' '.join(reply.author.split()))}:* " if reply.author else ""
+    pieces = split(f"{by}{mrkdwn(reply.text)}", _BLOCK) or ["…"]
     groups = [pieces[at : at + _BLOCKS] for at in range(0, len(pieces), _BLOCKS)]
     made: list[JSONValue] = []
     for number, group in enumerate(groups):
-        blocks: list[JSONValue] = [_section(piece) for piece in group]
+        blocks: list[JSONValue] = [section(piece) for piece in group]
         if number + 1 == len(groups) and settings.sources and reply.citations:
             title = in_language(settings.sources_title, reply.turn.language)
             blocks.append(_sources(title, reply.citations))
@@ -39,7 +42,7 @@ def posts(message: Message, reply: Reply, settings: SlackSettings) -> list[JSONV
 
 def note(message: Message, text: str) -> dict[str, JSONValue]:
     """A message that says in plain text that the reply takes a while."""
-    return _call(message.to, [_section(escape(text))], escape(text))
+    return _call(message.to, [section(escape(text))], escape(text))
 
 
 def _call(
@@ -58,7 +61,8 @@ def _call(
     return {**call, "unfurl_links": False, "unfurl_media": False}
 
 
-def _section(text: str) -> dict[str, JSONValue]:
+def section(text: str) -> dict[str, JSONValue]:
+    """A block of mrkdwn, in which nothing becomes a link or a mention by itself."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 

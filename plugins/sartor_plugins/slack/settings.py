@@ -26,6 +26,13 @@ class SlackSettings(PluginSettings):
     of shared channels."""
     audience: str = ""
     """Which of the bot's audiences people in Slack are."""
+    people: str = Field(default="", pattern=r"^([A-Z0-9]{2,30})?$")
+    """The id of the Slack channel (``C…``) in which people are told of hand-overs, where the bot's `hand_over` names
+    `slack`. What they write in the thread of one is said to the user in their name."""
+    release: list[str] = Field(default=["release", "done", "terminé"])
+    """What a person writes in such a thread to give the conversation back to the bot."""
+    release_reaction: str = "white_check_mark"
+    """The reaction to the thread's first message that does the same; empty: none."""
     sources: bool = True
     """Whether the titles of cited documents stand below a reply."""
     sources_title: Text = Field(default={"en": "Sources", "fr": "Sources"})

@@ -8,6 +8,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 from sartor.errors import DeliveryError
@@ -37,11 +38,18 @@ class SlackWeb:
     async def call(self, method: str, arguments: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
         """What Slack answers. Raises `DeliveryError`, and `UsageError` for a token that is not where its reference
         points."""
-        token = resolve_secret(self._settings.bot_token, self._directory)
         await self._pace(str(arguments.get("channel", "")))
-        url = f"{self._settings.api.rstrip('/')}/{method}"
-        headers = {"authorization": f"Bearer {token}", "content-type": "application/json; charset=utf-8"}
         body = json.dumps(dict(arguments), ensure_ascii=False).encode("utf-8", "replace")
+        return await self._post(method, body, "application/json; charset=utf-8")
+
+    async def ask(self, method: str, **arguments: str) -> Mapping[str, JSONValue]:
+        """What Slack answers to a method that only reads; those take no JSON. Raises as `call` does."""
+        return await self._post(method, urlencode(arguments).encode(), "application/x-www-form-urlencoded")
+
+    async def _post(self, method: str, body: bytes, kind: str) -> Mapping[str, JSONValue]:
+        token = resolve_secret(self._settings.bot_token, self._directory)
+        url = f"{self._settings.api.rstrip('/')}/{method}"
+        headers = {"authorization": f"Bearer {token}", "content-type": kind}
         try:
             response = await self._open().post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from sartor.channels import Answer, Channel, Message, Received, Request, json_answer
+from sartor.channels import Answer, Channel, Message, Notice, Received, Request, json_answer
 from sartor.errors import DeliveryError
 from sartor.secrets import resolve_secret
 from sartor.values import BotInfo, JSONValue, Outcome, Reply
@@ -57,6 +57,7 @@ class WebhookChannel(Channel):
         now: Callable[[], float] = time.time,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.alerts = bool(settings.alerts or settings.url)
         self._bot = bot
         self._settings = settings
         self._directory = directory
@@ -97,12 +98,21 @@ class WebhookChannel(Channel):
     def write(self, message: Message, reply: Reply) -> Sequence[JSONValue]:
         return [_turn(message, reply)]
 
+    async def alert(self, notice: Notice) -> None:
+        url = self._settings.alerts or self._settings.url
+        if not url:
+            raise DeliveryError("the webhook has no `alerts`, where hand-overs are told to", again=False)
+        # Where both go to one address, a notice must not be taken for the reply of its turn.
+        await self._post(url, _notice(notice), f"{notice.id}.{notice.kind}")
+
     async def send(self, message: Message, part: JSONValue) -> None:
         assert isinstance(part, dict)
-        url = self._settings.url
+        await self._post(self._settings.url, part, str(part["id"]))
+
+    async def _post(self, url: str, part: dict[str, JSONValue], id_: str) -> None:
         body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        # A receiver knows the same reply again by its id, which is the turn's.
-        headers = signed_headers(self._keys(), str(part["id"]), body, self._now())
+        # A receiver knows the same reply again by its id, which is the turn's, or the notice's.
+        headers = signed_headers(self._keys(), id_, body, self._now())
         try:
             async with self._open().stream(
                 "POST", url, content=body, headers={**headers, "content-type": "application/json"}
@@ -150,6 +160,27 @@ def _turn(message: Message, reply: Reply) -> dict[str, JSONValue]:
         "tools": [{"id": use.call.id, "name": use.call.name, "error": use.result.error} for use in reply.tools],
         "usage": {"prompt": reply.usage.prompt, "cached": reply.usage.cached, "generated": reply.usage.generated},
         "created": turn.started.isoformat() if turn.started else None,
+    }
+
+
+def _notice(notice: Notice) -> dict[str, JSONValue]:
+    """A notice: what happened, and the hand-over as the native API shows it."""
+    there = notice.handover
+    return {
+        "object": f"handover.{notice.kind}",
+        "text": notice.text,
+        "author": notice.author,
+        "handover": {
+            "id": there.id,
+            "bot": f"{there.tenant}/{there.bot}",
+            "user": there.user,
+            "conversation": there.conversation,
+            "reason": there.reason,
+            "summary": there.summary,
+            "since": there.since.isoformat(),
+            "taken_by": there.taken_by,
+            "released": there.released.isoformat() if there.released else None,
+        },
     }
 
 

@@ -21,6 +21,9 @@ class WebhookSettings(PluginSettings):
     message is the reply."""
     url: str = Field(default="", pattern=r"^(https?://[^\s/]+.*)?$")
     """Where replies are sent to, in mode ``async``; nothing in a message can change it."""
+    alerts: str = Field(default="", pattern=r"^(https?://[^\s/]+.*)?$")
+    """Where hand-overs are told to (`hand_over: {channel: webhook}`): that one began, each further message of the user
+    and of the person, and its end; by default `url`."""
     timeout: float = Field(default=10.0, gt=0)
     """Seconds that the program at `url` may take to answer."""
 

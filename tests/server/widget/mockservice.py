@@ -84,9 +84,19 @@ class MockService:
         self.bot = dict(BOT)
         self.made = 0
         self.bad_sessions: set[str] = set()
+        self.person = False
+        """Whether a person has the conversation."""
 
     def seen(self, method: str, end: str) -> list[tuple[str, str, dict, dict]]:
         return [request for request in self.requests if request[0] == method and request[1].endswith(end)]
+
+    def tell(self, conversation: str, text: str, author: str = "", released: bool = False) -> None:
+        """Let a person say something, or the bot when it has the conversation again."""
+        turn = MockTurn(f"t{len(self.turns) + 1}", conversation, "", status="completed")
+        turn.fields = {"text": text, "author": author}
+        self.turns[turn.id] = turn
+        self.conversations[conversation].append(turn.id)
+        self.person = not released
 
     async def play(self, turn: MockTurn, script: list[Given]) -> None:
         await asyncio.sleep(0)
@@ -162,11 +172,14 @@ def native(mock: MockService) -> APIRouter:
         return {"token": token, "expires": "2030-01-01T00:00:00Z", "user_kind": kind, "bot": mock.bot}
 
     @api.get("/v1/conversations/{id}/turns")
-    async def turns(id: str) -> object:
+    async def turns(id: str, after: str = "") -> object:
         if id not in mock.conversations:
             return _missing()
         done = [mock.turns[turn].told() for turn in mock.conversations[id] if mock.turns[turn].status == "completed"]
-        return {"object": "list", "data": done, "has_more": False, "next": None}
+        fresh = done[int(after or 0) :]
+        last = str(int(after or 0) + len(fresh))
+        return {"object": "list", "data": fresh, "has_more": False, "next": None, "last": last,
+                "with_person": mock.person}  # fmt: skip
 
     @api.post("/v1/turns")
     async def begin(request: Request) -> object:

@@ -11,13 +11,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from sartor.bots import Bots
+from sartor.errors import SartorError
 from sartor.server.caller import Caller, CallerOf, SpeakerOf
 from sartor.server.failures import Failure
 from sartor.server.native.objects import ConversationObject, Page, TurnObject, conversation_object, turn_object
 from sartor.server.service import service_of
 from sartor.store import ConversationRow
 
-__all__ = ["After", "BotName", "Limit", "bot_of", "router"]
+__all__ = ["After", "BotName", "Limit", "TurnPage", "bot_of", "router", "turns_of"]
 
 router = APIRouter(tags=["conversations"])
 
@@ -45,6 +47,10 @@ class TurnPage(Page):
     """Turns, the oldest first."""
 
     data: list[TurnObject]
+    last: str
+    """The cursor behind the last of them: passed as `after` later, it brings what is new."""
+    with_person: bool = False
+    """Whether a person has the conversation: until it is false, look again for what they say."""
 
 
 @router.post("/v1/conversations", status_code=201)
@@ -87,14 +93,25 @@ async def list_turns(
     row = await store.conversation(conversation)
     if row is None or not speaker.sees(row.bot, row.user):
         raise Failure(404, "there is no such conversation", code="not_found")
+    return await turns_of(request, row, speaker, limit, after)
+
+
+async def turns_of(request: Request, row: ConversationRow, caller: Caller, limit: int, after: str) -> TurnPage:
+    """Turns of a conversation that `caller` may see. Raises `Failure` 400 for a cursor that is none."""
     if after and not (after.isascii() and after.isdigit() and len(after) < 10):
         raise Failure(400, "this is no cursor of this list", code="invalid_value", param="after")
-    turns = await store.turns(conversation, limit + 1, int(after or 0))
+    # Asked before the turns are read: what a person said last comes at the latest with the page that ends the waiting.
+    with_person = await _with_person(service_of(request).bots, row, caller.tenant)
+    store = service_of(request).bots.store.tenant(caller.tenant)
+    turns = await store.turns(row.id, limit + 1, int(after or 0))
     more = len(turns) > limit
+    turns = turns[:limit]
     return TurnPage(
-        data=[turn_object(turn.reply, speaker) for turn in turns[:limit]],
+        data=[turn_object(turn.reply, caller) for turn in turns],
         has_more=more,
-        next=str(turns[limit - 1].number) if more else None,
+        next=str(turns[-1].number) if more else None,
+        last=str(turns[-1].number) if turns else after or "0",
+        with_person=with_person,
     )
 
 
@@ -106,6 +123,15 @@ def bot_of(request: Request, name: str, caller: Caller) -> str:
     if bot_id not in service_of(request).bots:
         raise Failure(404, "there is no such bot", code="not_found", param="bot")
     return bot_id
+
+
+async def _with_person(bots: Bots, row: ConversationRow, tenant: str) -> bool:
+    """Whether a person has the conversation, and the bot, if there still is one, is silent for it."""
+    try:
+        hands_over = bots[f"{tenant}/{row.bot}"].spec.hand_over is not None
+    except SartorError:
+        return False
+    return hands_over and await bots.store.tenant(tenant).open_handover(row.bot, row.user, row.id) is not None
 
 
 def _cursor(row: ConversationRow) -> str:

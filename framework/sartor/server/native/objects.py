@@ -9,11 +9,12 @@ from pydantic import BaseModel, Field
 
 from sartor.server.caller import Caller
 from sartor.store import ConversationRow
-from sartor.values import Outcome, Reply
+from sartor.values import FlowNote, Outcome, Reply
 
 __all__ = [
     "CitationObject",
     "ConversationObject",
+    "FlowObject",
     "Page",
     "ToolObject",
     "TurnObject",
@@ -63,6 +64,22 @@ class UsageObject(BaseModel):
     generated: int
 
 
+class FlowObject(BaseModel):
+    """Where a flow stands after the turn: a task such as a booking, of which the bot asks for what it must know."""
+
+    name: str
+    """As under `flows` in `bot.yaml`."""
+    stage: str
+    """What it waits for: ``asking`` (for a slot), ``confirming`` (a yes), ``changing`` (what to change), ``refused``
+    (what to do, since it did not work). Or how it ended: ``done``, ``left``, ``stuck``, ``unsure``, ``blocked``."""
+    slot: str = ""
+    """What was asked for."""
+    values: dict[str, object] = {}
+    """What is known."""
+    options: list[str] = []
+    """What there is to choose from. A user answers by sending one of them as text."""
+
+
 class TurnObject(BaseModel):
     """One message of a user and what came of it."""
 
@@ -75,9 +92,14 @@ class TurnObject(BaseModel):
     """``waiting``: for a person's approval of a tool call."""
     outcome: Outcome | None = None
     question: str = ""
+    """Empty where the user was spoken to without having written."""
     text: str = ""
+    author: str = ""
+    """The person who said it, where it was not the bot."""
     citations: list[CitationObject] = []
     tools: list[ToolObject] = []
+    flow: FlowObject | None = None
+    """The flow that the turn was for."""
     usage: UsageObject = UsageObject(prompt=0, cached=0, generated=0)
     created: datetime | None = None
     verdicts: list[VerdictObject] | None = Field(default=None)
@@ -118,6 +140,7 @@ def turn_object(reply: Reply, caller: Caller) -> TurnObject:
         outcome=reply.outcome,
         question=turn.text,
         text=reply.text,
+        author=reply.author,
         citations=[
             CitationObject(number=one.number, title=one.title, source=one.source, quote=one.quote)
             for one in reply.citations
@@ -132,6 +155,7 @@ def turn_object(reply: Reply, caller: Caller) -> TurnObject:
             )
             for use in reply.tools
         ],
+        flow=_flow_object(reply.flow) if reply.flow else None,
         usage=UsageObject(prompt=reply.usage.prompt, cached=reply.usage.cached, generated=reply.usage.generated),
         created=turn.started,
         verdicts=[
@@ -141,6 +165,12 @@ def turn_object(reply: Reply, caller: Caller) -> TurnObject:
         if inside
         else None,
         seconds={phase: round(seconds, 6) for phase, seconds in reply.seconds.items()} if inside else None,
+    )
+
+
+def _flow_object(note: FlowNote) -> FlowObject:
+    return FlowObject(
+        name=note.name, stage=note.stage, slot=note.slot, values=dict(note.values), options=[*note.options]
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sartor.server.caller import Caller
 from sartor.server.failures import Failure
-from sartor.server.native.objects import CitationObject, VerdictObject, turn_object
+from sartor.server.native.objects import CitationObject, FlowObject, VerdictObject, turn_object
 from sartor.server.openai.callers import call_id
 from sartor.values import JSONValue, Outcome, Reply, ToolCall, Usage
 
@@ -102,6 +102,7 @@ class Extras(BaseModel):
     """To go on with, as `conversation` of the next request."""
     turn: str
     outcome: Outcome
+    flow: FlowObject | None = None
     citations: list[CitationObject]
     verdicts: list[VerdictObject]
 
@@ -200,6 +201,7 @@ def extras(reply: Reply, caller: Caller) -> Extras:
         conversation=told.conversation,
         turn=told.id,
         outcome=reply.outcome,
+        flow=told.flow,
         citations=told.citations,
         verdicts=told.verdicts or [],
     )

@@ -106,9 +106,10 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
     system = list(dict.fromkeys([*before.system, *said.system]))
     instructions = [*([asked.instructions] if asked.instructions else []), *system]
     tools, choice = tools_of(asked)
+    goes_on = asked.store is not False and not uses and await _goes_on(store, bot, speaker, before, history)
     options = TurnOptions(
         id=uuid.uuid4().hex,
-        history=history,
+        history=None if goes_on else history,
         instructions=tuple(filter(None, instructions)),
         tools=tools,
         tool_choice=choice,
@@ -239,6 +240,18 @@ def _taken_up(said: Said, before: Reply | None, *, strict: bool) -> tuple[str, S
         return said.question, said.uses
     text = "\n\n".join(filter(None, (before.turn.text, said.question)))
     return text, (*answered(before, said.answers), *said.uses)
+
+
+async def _goes_on(store: TenantStore, bot: Bot, speaker: Caller, before: _Before, history: Sequence[Exchange]) -> bool:
+    """Whether what was said before is what the stored conversation has: then its flows go on. It is not where a
+    request brings exchanges of its own, or goes on from a response that is not the latest."""
+    limit = bot.spec.limits.history_turns
+    if not bot.spec.flows:
+        return False
+    if not before.conversation:
+        return not history
+    stored = await store.history(bot.info.bot, speaker.user, before.conversation, limit)
+    return stored == list(history[-limit:] if limit else ())
 
 
 def _exchanges(turns: Sequence[Reply]) -> list[Exchange]:

@@ -113,17 +113,15 @@ class Api {
     throw new Fault(response.status, message, Number(response.headers.get("Retry-After")) || 0, code);
   }
 
-  /** The turns of a conversation, oldest first. */
-  async turns(conversation) {
-    const all = [];
-    let after = "";
-    for (let page = 0; page < 10; page += 1) {
-      const list = await this.json("GET", `conversations/${conversation}/turns?limit=100${after && `&after=${encodeURIComponent(after)}`}`);
-      all.push(...list.data);
-      if (!list.has_more) break;
-      after = list.next;
+  /** The turns of a conversation from behind `last` on, oldest first; a new `last`; whether a `person` has it. */
+  async turns(conversation, last = "") {
+    const turns = [];
+    for (let page = 0; ; page += 1) {
+      const list = await this.json("GET", `conversations/${conversation}/turns?limit=100${last && `&after=${encodeURIComponent(last)}`}`);
+      turns.push(...list.data);
+      last = list.last;
+      if (!list.has_more || page === 9) return { turns, last, person: list.with_person };
     }
-    return all;
   }
 
   /** The events of a turn to its end, however often the connection drops. `job`: text, conversation, language of a new

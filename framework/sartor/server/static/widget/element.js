@@ -73,7 +73,7 @@ class SartorChat extends HTMLElement {
     this.#talk = new Talk(api, {
       log, t, title: () => this.#title, dress: () => this.#dress(), busy: (yes) => this.#busy(yes), banner: (...told) => this.#banner(...told),
       line: () => this.#line(), scroll: (always) => this.scroll(always), announce: (text) => this.announce(text),
-      emit: (...told) => this.#emit(...told), focus: () => this.focus(), passage: (...asked) => this.#passage(...asked),
+      emit: (...told) => this.#emit(...told), focus: () => this.focus(), passage: (...asked) => this.#passage(...asked), person: (name) => this.#person(name),
     }, tag);
     const page = getComputedStyle(document.documentElement).direction;
     root.dir = this.dataset.dir || (RIGHT_TO_LEFT.test(tag) ? "rtl" : this.dataset.language ? "ltr" : page);
@@ -261,6 +261,11 @@ class SartorChat extends HTMLElement {
     count.textContent = left < 0 ? this.t("tooLong", { count: -left }) : left < longest / 10 ? this.t("left", { count: left }) : "";
     field.setAttribute("aria-invalid", left < 0);
     send.disabled = left < 0 || !field.value.trim();
+  }
+
+  /** Who is on the other side: a person by name, one who is awaited (an empty name), or the bot. */
+  #person(name) {
+    this.#parts.role.textContent = this.t(name ? "person" : name === "" ? "awaited" : "assistant", { name });
   }
 
   #busy(yes) {

@@ -16,11 +16,12 @@ function frame(t, on) {
     count: h("span", { class: "count", id: "count" }),
     send: h("button", { type: "submit", class: "send", "aria-label": t("send"), title: t("send") }, icon("send")),
     stop: h("button", { type: "button", class: "send", "aria-label": t("stop"), title: t("stop"), onclick: on.stop }, icon("stop")),
+    role: h("p", { class: "small", "aria-live": "polite", dir: "auto" }, t("assistant")),
     note: h("p", { class: "small" }, t("note")),
     speaker: h("div", { class: "spoken speaker", "aria-live": "polite", role: "status" }),
   };
   parts.main = h("div", { class: "main-part" },
-    h("div", { class: "head" }, parts.avatar, h("div", { class: "names" }, parts.title, h("p", { class: "small" }, t("assistant"))), parts.restart, parts.close),
+    h("div", { class: "head" }, parts.avatar, h("div", { class: "names" }, parts.title, parts.role), parts.restart, parts.close),
     h("div", { class: "middle" }, parts.log, parts.latest),
     parts.banner,
     h("form", { class: "composer", onsubmit: on.submit }, h("div", { class: "box" }, field, parts.count, parts.send, parts.stop), parts.note));

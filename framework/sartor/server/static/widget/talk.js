@@ -2,6 +2,7 @@
 
 class Talk {
   #ready = null;
+  #last = null; // the turn that is shown last
 
   /** `screen` shows what happens: log, t(), title(), busy(), banner(), line(), dress(), scroll(), announce(), emit(),
    * focus(), passage(). */
@@ -12,6 +13,7 @@ class Talk {
     this.bot = null;
     this.live = null; // the turn that runs
     this.conversation = "";
+    this.waiting = new Waiting(this, (turn) => this.#heard(turn));
   }
 
   get longest() { return this.bot?.question_characters || 4000; }
@@ -46,9 +48,9 @@ class Talk {
   }
 
   #welcome() {
-    const { log, t, title, focus } = this.screen;
+    const { log, t, title } = this.screen;
     const { greeting, suggestions = [] } = this.bot;
-    const chip = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => (this.send(text), focus()) }, text);
+    const chip = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => this.#pick(text) }, text);
     if (greeting) log.append(h("div", { class: "bubble greeting" }, spoken(`${title()}: `), h("div", { dir: "auto" }, greeting)));
     if (suggestions.length) log.append(h("div", { class: "suggestions", role: "group", "aria-label": t("suggestions") }, suggestions.map(chip)));
   }
@@ -60,18 +62,22 @@ class Talk {
     const missing = (fault) => {
       if (![403, 404].includes(fault.status)) throw fault;
     };
-    const turns = (await this.api.turns(conversation).catch(missing)) || []; // a first turn that runs is not in it yet
+    const found = await this.api.turns(conversation).catch(missing); // a first turn that runs is not in it yet
+    const turns = found?.turns || [];
     const pending = turn && !turns.some((known) => known.id === turn) && (await this.api.json("GET", `turns/${turn}`).catch(missing));
     if (pending) turns.push({ ...pending, question: pending.question || asked });
     this.api.memory.keep({ conversation: turns.length ? conversation : undefined, turn: pending ? turn : undefined });
     if (!turns.length) return false;
     this.conversation = conversation;
     for (const known of turns) {
-      const view = this.#show(known.question);
+      const view = this.#show(known.question, known.author);
+      this.waiting.shown.add(known.id);
       if (["in_progress", "waiting"].includes(known.status)) this.#run(view, { turn: known.id, text: known.question });
       else view.finish(known);
     }
+    if (!pending) this.#last.offer(turns.at(-1));
     this.screen.scroll(true);
+    if (found?.person) this.waiting.begin(conversation, turns.findLast((known) => known.author)?.author);
     return true;
   }
 
@@ -79,6 +85,7 @@ class Talk {
   forget(session) {
     this.live?.stop.abort();
     this.live = null;
+    this.waiting.end();
     this.#ready = null;
     this.conversation = "";
     if (session) this.bot = null;
@@ -98,34 +105,42 @@ class Talk {
     log.prepend(notice(t("restarted"), t("goBack"), () => (this.restart(left), focus()), "restart"));
   }
 
+  /** Say what a button says. */
+  #pick(text) {
+    this.send(text);
+    this.screen.focus();
+  }
+
   async send(text) {
     const said = text.trim();
     if (!said || this.live || [...said].length > this.longest || !(await this.start()) || this.live) return;
     const language = nearest(this.language, this.bot.languages || []);
     const key = crypto.randomUUID?.() || `${Date.now()}-${Math.random()}`; // no randomUUID on a page without TLS
     this.screen.log.querySelector(".suggestions")?.remove();
+    this.#last?.said();
     const view = this.#show(said);
     this.screen.scroll(true);
     this.screen.emit("message", { text: said });
     await this.#run(view, { text: said, language, conversation: this.conversation || undefined, key });
   }
 
-  #show(question) {
+  #show(question, author) {
     const { screen, api, bot } = this;
-    const view = new TurnView({ ...screen, title: screen.title(), api, links: bot.links || [], explain: (fault) => this.explain(fault) }, question);
+    const view = new TurnView({ ...screen, title: author || screen.title(), author, api, links: bot.links || [], explain: (fault) => this.explain(fault), pick: (text) => this.#pick(text) }, question);
     screen.log.append(view.node);
-    return view;
+    return (this.#last = view);
   }
 
   async #run(view, job) {
     const { screen } = this;
     const live = (this.live = { view, job, stop: new AbortController(), stopping: false });
     screen.busy(true);
-    screen.announce(screen.t("writing", { title: screen.title() }));
+    if (!this.waiting.stop) screen.announce(screen.t("writing", { title: screen.title() }));
     try {
       for await (const event of this.api.follow(job, live.stop.signal, (state) => this.#told(state))) {
         if (event.name === "turn") {
           this.conversation = event.data.conversation;
+          this.waiting.shown.add(event.data.turn);
           this.api.memory.keep({ ...event.data, asked: job.text });
         }
         view.take(event);
@@ -147,8 +162,19 @@ class Talk {
 
   #finished(view, turn) {
     this.api.memory.keep({ turn: undefined, asked: undefined });
-    this.screen.announce(`${this.screen.title()}: ${view.words()}`);
+    view.offer(turn);
+    if (["handed_over", "silent"].includes(turn.outcome)) this.waiting.begin(turn.conversation);
+    if (!turn.text) return;
+    this.screen.announce(`${turn.author || this.screen.title()}: ${view.words()}`);
     this.screen.emit("reply", { turn });
+  }
+
+  /** What a person said meanwhile, or the bot when it was given the conversation back. */
+  #heard(turn) {
+    const view = this.#show(turn.question, turn.author);
+    view.finish(turn);
+    this.#finished(view, turn);
+    this.screen.scroll();
   }
 
   #failed(view, job, fault) {

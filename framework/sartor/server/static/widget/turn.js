@@ -1,7 +1,7 @@
 /* One question and what comes of it, on the screen. */
 
 class TurnView {
-  /** `chat` gives: t (texts), api, links, title, scroll(), announce(text), passage(turn, citation, from), emit(). */
+  /** `chat` gives: t (texts), api, links, title, scroll(), announce(text), passage(turn, citation, from), emit(), pick(text). */
   constructor(chat, question) {
     this.chat = chat;
     this.id = "";
@@ -17,7 +17,7 @@ class TurnView {
     this.foot = h("div", { class: "foot", "aria-live": "off" });
     this.node = h("article", { class: "turn" },
       question && h("div", { class: "bubble mine", "aria-live": "off" }, spoken(`${chat.t("you")} `), h("div", { dir: "auto" }, question)),
-      this.steps, this.bubble, this.asks, this.foot);
+      this.steps, chat.author && h("p", { class: "small", dir: "auto", "aria-hidden": "true" }, chat.author), this.bubble, this.asks, this.foot);
   }
 
   /** Show an event of the turn's stream. */
@@ -103,8 +103,28 @@ class TurnView {
     this.unfinished();
     if (!this.steps.childNodes.length) for (const tool of turn.tools || []) this.tool({ ...tool, state: tool.error ? "failed" : "done" });
     const stopped = (turn.outcome || turn.status) === "cancelled";
-    const shown = this.text && turn.outcome !== "failed" && !stopped;
+    const told = turn.author || ["failed", "handed_over", "silent"].includes(turn.outcome) || (turn.outcome === "answered" && turn.question === "");
+    const shown = this.text && !told && !stopped;
     this.foot.replaceChildren(...[stopped && h("p", { class: "note" }, chat.t("stopped")), this.sources(), shown && this.rating(turn.feedback)].filter(Boolean));
+  }
+
+  /** What a flow offers to choose from, as buttons in the place of the list in its text, until something is said. */
+  offer({ flow }) {
+    const { t, pick } = this.chat;
+    const agree = { confirming: "yes", refused: "again" }[flow?.stage];
+    const options = agree ? [agree, "change", "stop"].map((key) => t(key)) : flow?.options || [];
+    if (!options.length) return;
+    const list = this.body.lastElementChild;
+    this.list = !agree && list?.localName === "ul" && list.children.length === options.length ? list : null;
+    if (this.list) this.list.hidden = true;
+    const button = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => pick(text) }, text);
+    this.asks.append(h("div", { class: "suggestions", role: "group", "aria-label": t("answers") }, options.map(button)));
+  }
+
+  /** Something was said: the list again, in the place of the buttons. */
+  said() {
+    this.asks.replaceChildren();
+    if (this.list) this.list.hidden = false;
   }
 
   /** What was still open is not any more. */
