@@ -111,10 +111,10 @@ def signals_of(text: str) -> Signals:
     )
 
 
-def wants(text: str, phrase: str) -> bool:
-    """Whether `text` has all informative words of `phrase`, and not many more."""
+def wants(text: str, phrase: str) -> int:
+    """How many informative words `phrase` has, where `text` has all of them and not many more; else 0."""
     wanted, said = stems_of(phrase), stems_of(text)
-    return bool(wanted) and wanted <= said and len(said) <= 3 * len(wanted) + 6
+    return len(wanted) if wanted <= said and len(said) <= 3 * len(wanted) + 6 else 0
 
 
 def wishes(text: str) -> bool:
