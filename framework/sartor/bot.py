@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -21,7 +21,7 @@ from sartor.policy import Policy
 from sartor.spec import BotSpec
 from sartor.tools import Tool
 from sartor.turn import TurnPath
-from sartor.values import BotInfo, Event, Finished, JSONValue, Reply, Turn, TurnOptions
+from sartor.values import BotInfo, Event, JSONValue, Reply, Turn, TurnOptions
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -41,7 +41,7 @@ class Bot:
         self._before = before
         self._users: WeakSet[object] = WeakSet()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Reply]] = set()
         self._closed = False
 
     @property
@@ -86,21 +86,14 @@ class Bot:
         options: TurnOptions | None = None,
     ) -> Reply:
         """Answer `text`, and return when the turn is committed. See `stream`."""
-        stream = self.stream(
-            text,
-            user=user,
-            conversation=conversation,
-            audience=audience,
-            language=language,
-            attributes=attributes,
-            approve=approve,
-            options=options,
-        )
-        async with aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.reply
-        raise AssertionError("a stream ends with Finished or raises")
+        options = options or TurnOptions()
+        turn = self._begin(text, user, conversation, audience, language, options)
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
+        task = self._run(TurnPath(self._parts, turn, options, approve, _unheard))
+        try:
+            return await asyncio.shield(task)
+        finally:
+            await _end(task)
 
     async def stream(
         self,
@@ -128,22 +121,16 @@ class Bot:
         """
         options = options or TurnOptions()
         turn = self._begin(text, user, conversation, audience, language, options)
-        turn = replace(turn, attributes=dict(attributes or {}))
+        turn = replace(turn, attributes=dict(attributes)) if attributes else turn
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        path = TurnPath(self._parts, turn, options, approve, events.put_nowait)
-        task = asyncio.create_task(path.run(), name=f"turn {turn.id}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self._run(TurnPath(self._parts, turn, options, approve, events.put_nowait))
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event
             await task
         finally:
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError, SartorError):
-                    await task
+            await _end(task)
 
     def as_runnable(self) -> Runnable[object, AIMessage]:
         """This bot as a LangChain `Runnable`."""
@@ -163,7 +150,7 @@ class Bot:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _retire(self, parts: BotParts, turns: Collection[asyncio.Task[None]], users: Collection[object]) -> None:
+    async def _retire(self, parts: BotParts, turns: Collection[asyncio.Task[Reply]], users: Collection[object]) -> None:
         if turns:
             await asyncio.wait(turns)
         while parts.channels and users and not self._closed:  # noqa: ASYNC110 - what is weakly held tells no event
@@ -179,6 +166,13 @@ class Bot:
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*self._retiring)
         await _close_parts(self._parts)
+
+    def _run(self, path: TurnPath) -> asyncio.Task[Reply]:
+        """Let the turn go its way in a task of its own."""
+        task = asyncio.create_task(path.run(), name=f"turn {path.turn.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     def _begin(
         self, text: str, user: str, conversation: str, audience: str, language: str, options: TurnOptions
@@ -231,6 +225,18 @@ class Bot:
         known = {*names, *self._parts.tools, "auto", "none", "required"}
         if options.tool_choice not in known:
             raise UsageError(f"tool_choice names {options.tool_choice!r}, and there is no such tool")
+
+
+async def _end(task: asyncio.Task[Reply]) -> None:
+    """Stop the turn if its caller went away; it is committed with what had been released."""
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError, SartorError):
+            await task
+
+
+def _unheard(event: Event) -> None:
+    """Who waits for the reply alone does not hear of what happens until then."""
 
 
 async def close_plugin(plugin: Plugin, bot_id: str) -> None:

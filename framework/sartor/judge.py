@@ -5,12 +5,12 @@ Policies fail closed: one that raises, answers late or answers with something th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from sartor.policy import ALLOW, Draft, Edit, Kind, Policy, Stage, Verdict
+from sartor.timely import within
 from sartor.values import Passage, ToolCall, ToolResult, Turn, VerdictRecord
 
 __all__ = ["Approver", "Judge", "Release"]
@@ -94,8 +94,7 @@ class Judge:
     ) -> Verdict:
         """One policy's verdict; everything but a plain allow is recorded (edits of a stream by its gate)."""
         try:
-            async with asyncio.timeout(policy.timeout):
-                verdict = await question(self.turn, *about)
+            verdict = await within(policy.timeout, question(self.turn, *about))
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"answered with {type(verdict).__name__}, not a Verdict")
             if not isinstance(verdict.kind, Kind):

@@ -46,6 +46,8 @@ class Tool:
     """Text arguments that must be the user's own words, such as an order number: the model may only pick them out
     of what the user wrote (those that fit the argument's ``pattern``, where it has one), so that it cannot make
     one up. Where the user wrote nothing that fits, the tool is not offered."""
+    for_flows: bool = False
+    """Only the bot's flows may call it: the model is not told of it."""
 
     @cached_property
     def schema(self) -> dict[str, JSONValue]:
@@ -68,6 +70,7 @@ def tool(
     timeout: float | None = None,
     audiences: frozenset[str] = frozenset(),
     from_user: frozenset[str] = frozenset(),
+    for_flows: bool = False,
 ) -> Callable[[Callable[..., object]], Tool]: ...
 def tool(
     function: Callable[..., object] | None = None,
@@ -79,6 +82,7 @@ def tool(
     timeout: float | None = None,
     audiences: frozenset[str] = frozenset(),
     from_user: frozenset[str] = frozenset(),
+    for_flows: bool = False,
 ) -> Tool | Callable[[Callable[..., object]], Tool]:
     """Make a `Tool` of a function; name, description and argument types are read from it.
 
@@ -91,7 +95,7 @@ def tool(
         label = name or function.__name__
         if not told:
             raise PluginError(f"tool {label!r} has no description", remedy="Give its function a docstring.")
-        return Tool(label, told, function, _arguments(label, function), acts, timeout, audiences, from_user)
+        return Tool(label, told, function, _arguments(label, function), acts, timeout, audiences, from_user, for_flows)
 
     return make if function is None else make(function)
 

@@ -83,7 +83,7 @@ class TurnPath:
         self.flows = FlowSteps(self)
         self.handover = HandOverSteps(self)
 
-    async def run(self) -> None:
+    async def run(self) -> Reply:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
         deadline = asyncio.timeout(self.spec.limits.turn_seconds)
         self.emit(Started(self.turn))
@@ -110,7 +110,9 @@ class TurnPath:
                 log.exception("turn %s of %s failed", self.turn.id, self.parts.info.id)
                 self.fail(f"{type(error).__name__}: {error}")
         await self.handover.afterwards()
-        self.emit(Finished(await self.commit()))
+        reply = await self.commit()
+        self.emit(Finished(reply))
+        return reply
 
     async def commit(self) -> Reply:
         """Store what came of the turn, even when the caller goes away meanwhile."""
@@ -129,14 +131,14 @@ class TurnPath:
 
     async def walk(self) -> None:
         steps = self.spec.limits.tool_steps
-        (text, verdict), history, *_ = await asyncio.gather(
-            self.judge.input(self.raw), self.earlier(), self.flows.load(), self.handover.load()
-        )
+        history = await self.earlier()
+        await self.flows.load()
+        await self.handover.load()
+        text, verdict = await self.judge.input(self.raw)
         if verdict.kind is not Kind.ALLOW:
             return self.block(verdict)
-        self.know(replace(self.turn, text=text))
-        if history:
-            self.know(replace(self.turn, before=f"{history[-1].question} {history[-1].reply[:150]}"))
+        before = f"{history[-1].question} {history[-1].reply[:150]}" if history else ""
+        self.know(replace(self.turn, text=text, before=before))
         if await self.handover.take() or await self.flows.take():
             return self.finish()
         self.passages = await self.judge.passages(await self.retrieve())

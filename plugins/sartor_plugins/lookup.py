@@ -23,12 +23,12 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, create_model, model_validator
-from sartor.errors import PluginError
+from sartor.errors import PluginError, ToolError
 from sartor.plugin import Plugin, PluginSettings, hookimpl
 from sartor.tools import Tool
 from sartor.values import BotInfo
@@ -73,6 +73,9 @@ class TableSettings(PluginSettings):
     something that looks so, in letters of either case; the model picks it out and cannot make one up."""
     verify: str | None = None
     """A column whose value the user must know as well, such as ``postcode``; the tool then takes both."""
+    check: ToolName | None = None
+    """The name of a second tool over the same file, which only flows may call: it fails where no row has the key, so
+    that a flow's `check` asks for it again."""
 
     @model_validator(mode="after")
     def _two_columns(self) -> TableSettings:
@@ -100,10 +103,10 @@ class LookupPlugin(Plugin):
 
     @hookimpl
     def sartor_tools(self, bot: BotInfo) -> Sequence[Tool]:
-        return [_make_tool(name, table, self.directory) for name, table in self._settings.tools.items()]
+        return [one for name, table in self._settings.tools.items() for one in _make_tools(name, table, self.directory)]
 
 
-def _make_tool(name: str, settings: TableSettings, directory: Path) -> Tool:
+def _make_tools(name: str, settings: TableSettings, directory: Path) -> Iterator[Tool]:
     table = Table(settings, directory)
     key, second = _argument(settings.key), _argument(settings.verify or "")
     extra: dict[str, JsonValue] = {"pattern": f"^(?:{settings.pattern})$"} if settings.pattern else {}
@@ -115,8 +118,16 @@ def _make_tool(name: str, settings: TableSettings, directory: Path) -> Tool:
     def look_up(**arguments: str) -> dict[str, str] | str:
         return table.find(arguments[key], arguments.get(second, ""))
 
+    def check(**arguments: str) -> dict[str, str]:
+        found = look_up(**arguments)
+        if isinstance(found, str):
+            raise ToolError(found)
+        return found
+
     arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)  # type: ignore[call-overload]
-    return Tool(name, settings.describe, look_up, arguments, from_user=frozenset(fields))
+    yield Tool(name, settings.describe, look_up, arguments, from_user=frozenset(fields))
+    if settings.check:
+        yield Tool(settings.check, settings.describe, check, arguments, for_flows=True)
 
 
 def _argument(column: str) -> str:

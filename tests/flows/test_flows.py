@@ -178,6 +178,64 @@ async def test_a_value_that_a_tool_refuses_is_asked_for_again(talk):
         assert (await visit.says("sorry, it is BW-10011.")).flow.values == {"order": "BW-10011"}
 
 
+async def test_texts_may_name_what_the_check_told(bot_yaml, desk_plugin, make_project):
+    bot = bot_yaml.replace(
+        "    do: register\n", "    confirm: 'Return {order}, which is {order.state}{order.none}?'\n    do: register\n"
+    )
+    plugin = desk_plugin.replace('return "sent"', 'return {"state": "sent"}')
+    root = make_project({"tenants/acme/desk/bot.yaml": bot, "plugins/desk.py": plugin})
+    for said, expected in [
+        ("I want to send back BW-10011", "Why?\n- It is broken\n- It is the wrong one"),
+        ("it is broken", "Return BW-10011, which is sent–?"),  # in another process, too
+    ]:
+        async with sartor.open(root) as bots:
+            assert (await bots["acme/desk"].reply(said, user="ann", conversation="c1")).text == expected
+
+
+async def test_the_flow_whose_words_say_more_is_wanted(talk, bot_yaml):
+    bot = bot_yaml.replace("[return an order, send back]", "[cancel my appointment]")
+    async with talk(bot=bot) as visit:
+        assert (await visit.says("I have to cancel my appointment")).flow.name == "return_order"
+        reply = await visit.says("I want to make an appointment", conversation="c2")
+        assert reply.flow.name == "booking"
+
+
+async def test_a_tool_for_flows_is_none_of_the_models(make_project, bot_yaml, desk_plugin):
+    plugin = desk_plugin.replace("@tool\ndef order_status", "@tool(for_flows=True)\ndef order_status")
+    files = {"tenants/acme/desk/bot.yaml": bot_yaml, "plugins/desk.py": plugin}
+    async with sartor.open(make_project(files, script=[call("order_status", order="BW-10011"), "Fine."])) as bots:
+        reply = await bots["acme/desk"].reply("Where is it?", user="ann")
+        assert "the script calls 'order_status', but the bound tools are ['begin_booking'" in reply.error
+        reply = await bots["acme/desk"].reply("I want to send back BW-10011", user="ann")
+        assert (reply.flow.slot, reply.tools[0].result.text) == ("reason", "sent")
+
+
+async def test_a_choice_that_sounds_like_leaving(talk, bot_yaml):
+    async with talk(bot=bot_yaml.replace("wrong: It is the wrong one", "mind: I changed my mind")) as visit:
+        reply = await visit.says_all("I want to send back BW-10011", "I changed my mind.")
+        assert reply.flow.values["reason"] == "mind"
+        assert (await visit.says("I changed my mind")).flow.stage == "left"
+
+
+async def test_a_flow_that_the_model_may_not_begin(talk, bot_yaml):
+    bot = bot_yaml.replace("    title: the return\n", "    title: the return\n    by_model: false\n")
+    async with talk(["Hello."], bot=bot) as visit:
+        await visit.says("Good morning")
+        [options] = visit.bot._parts.model.options
+        names = [tool["function"]["name"] for tool in options["tools"]]
+        assert "begin_booking" in names and "begin_return_order" not in names
+        assert (await visit.says("I want to send back BW-10011")).flow.name == "return_order"
+
+
+async def test_more_options_than_are_shown(talk):
+    async with talk() as visit:
+        module = sys.modules[type(visit.bot.plugins[0]).__module__]
+        module.TIMES = [f"{9 + at // 4:02}:{at % 4 * 15:02}" for at in range(32)]
+        reply = await visit.says_all(START, "a check-up", "the 14th")
+        assert len(reply.flow.options) == 20 and "16:45" not in reply.text
+        assert (await visit.says("16:45")).flow.values["time"] == "16:45"
+
+
 async def test_a_wish_to_change_something_is_asked_what(talk):
     async with talk() as visit:
         reply = await visit.says_all("I want to send back BW-10011, it is broken", "Change")
@@ -309,7 +367,7 @@ async def test_offers(talk):
         await visit.says("Good morning")
         [options] = visit.bot._parts.model.options
         names = [tool["function"]["name"] for tool in options["tools"]]
-        assert "begin_booking" in names
+        assert "begin_booking" in names and "begin_return_order" in names
         assert "book" not in names
         assert "order_status" in names
 

@@ -222,6 +222,21 @@ def test_words_are_looked_up_again_after_a_change_by_another_connection(tmp_path
     second.close()
 
 
+def test_remembered_words_find_what_a_search_of_the_file_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = bot(tmp_path)
+    keywords = Keywords(tmp_path / "words", "en")
+    keywords.add(chunks(info, 40))
+    keywords.add([Chunk("gold", "acme", "support", "a.md", "Delivery", "delivery by deliverers", 0, "gold")])
+    asked = [(question, limit, audience) for question in QUESTIONS for limit in (3, 50) for audience in ("", "gold")]
+    asked.append(("delivery delivers", 50, "gold"))
+    remembered = [keywords.search(*one) for one in asked]
+    assert "gold" in remembered[-1]
+    monkeypatch.setattr("sartor_plugins.chroma.keywords._LISTED", 0)
+    monkeypatch.setattr("sartor_plugins.chroma.keywords._REMEMBERED", -1)
+    assert [keywords.search(*one) for one in asked] == remembered
+    keywords.close()
+
+
 def test_common_words_are_covered_like_rare_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = bot(tmp_path)
     keywords = Keywords(tmp_path / "words", "en")

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -25,6 +26,10 @@ from sartor.testing import (
     rewritten,
 )
 from sartor.testing.parts import MemoryIndexPlugin, ScriptedPlugin
+from sartor_plugins.calendar import CalendarPlugin
+from sartor_plugins.calendar.ledger import Appointment, Ledger
+from sartor_plugins.calendar.plan import Plan
+from sartor_plugins.calendar.settings import CalendarSettings
 from sartor_plugins.chroma import ChromaPlugin
 from sartor_plugins.documents import DocumentsPlugin
 from sartor_plugins.lookup import LookupPlugin
@@ -45,6 +50,35 @@ class TestLookup(ToolSuite):
     files: ClassVar = {"orders.csv": "id,status\nA-1,shipped\nA-2,packed\n"}
     calls = (Call("order", {"id": "A-1"}), Call("order", {"id": "a 2"}))
     wrong = (Call("order", {"id": 7}), Call("order", {"id": None}))
+
+
+class TestCalendar(ToolSuite):
+    plugin = CalendarPlugin
+    settings: ClassVar = {"menu": "Check-up 30", "hours": "mon-sun 0:00-24:00", "owner": "code"}
+    day = (datetime.now(UTC) + timedelta(days=2)).date()
+    acts = frozenset({"book_appointment", "move_appointment", "cancel_appointment"})
+    calls = (
+        Call("bookable_services"),
+        Call("free_times", {"day": day.isoformat()}),
+        Call("book_appointment", {"day": day.isoformat(), "time": "10:00", "name": "Ann"}),
+        Call("find_appointment", {"code": "BCDFG-123456"}),
+        Call("move_appointment", {"code": "BCDFG-123456", "day": day.isoformat(), "time": "11:00"}),
+        Call("cancel_appointment", {"code": "BCDFG-123456"}),
+    )
+    wrong = (Call("free_times", {"day": "soon"}), Call("find_appointment", {"code": "BBBBB-000000"}))
+
+    def tools_for(self, root, tenant):
+        """The tools, and one appointment that is there already."""
+        path = self.info(root, tenant).data / "calendar" / "support.db"
+        start = datetime(self.day.year, self.day.month, self.day.day, 9, tzinfo=UTC)
+        made = Appointment(
+            "BCDFG-123456", "user=bob", "t", "check-up", "desk", start, start + timedelta(minutes=30), "Bob"
+        )
+        ledger = Ledger(path, Plan(CalendarSettings.model_validate(self.settings)), "en")
+        with ledger.writing(start - timedelta(9)) as pages:
+            if pages.find(made.code) is None:
+                pages.add(made, range(0))
+        return super().tools_for(root, tenant)
 
 
 class TestPersonalData(PolicySuite):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from sartor.errors import PluginError
+from sartor.errors import PluginError, ToolError
 from sartor.spec import Limits
 from sartor.toolbox import check_call, run_tool
 from sartor.tools import Tool
@@ -75,6 +75,17 @@ async def test_a_second_fact_is_asked_for(orders: Path) -> None:
     assert "X91" not in found
     for wrong in ("X91CD34", "", " "):
         assert await call(tool, order_id="BW-1042", postcode=wrong) == "no order_id BW-1042 found with that postcode"
+
+
+async def test_a_second_tool_fails_for_flows_where_there_is_no_row(orders: Path) -> None:
+    settings = {"file": "orders.csv", "key": "order_id", "describe": "Look up an order.", "check": "known_order"}
+    checked = LookupSettings.model_validate({"tools": {"order_status": settings}})
+    plugin = LookupPlugin(checked, orders.parent)
+    first, second = plugin.sartor_tools(BotInfo("acme", "support", orders.parent, orders.parent))
+    assert (first.name, first.for_flows, second.name, second.for_flows) == ("order_status", False, "known_order", True)
+    assert second.function(order_id="bw 1042") == first.function(order_id="BW-1042")
+    with pytest.raises(ToolError, match="no order_id BW-9 found"):
+        second.function(order_id="BW-9")
 
 
 async def test_the_schema_tells_the_model_what_a_key_looks_like(orders: Path) -> None:

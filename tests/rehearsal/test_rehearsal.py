@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from xml.etree import ElementTree as xml
 
 import pytest
@@ -206,6 +207,30 @@ async def test_conversations_are_held_and_faults_have_their_place(make_project):
     assert told["passed"] is False and json.dumps(told)
     suite = xml.fromstring(as_junit([result], {BOT: []}).encode())
     assert suite.get("failures") == "1" and "SECOND" in suite.find("testcase/failure").text
+
+
+async def test_a_conversation_has_its_moment_and_may_keep_what_a_reply_says(make_project):
+    test = """
+        conversations:
+          - name: kept
+            now: 2026-12-01T09:00+01:00
+            turns:
+              - say: Hello
+                keep: {number: '[A-Z]-[0-9]+', other: nowhere}
+              - say: And {number}, {other}?
+                expect: {text: "the {number}"}
+              - say: And?
+                expect: {text: "no {number}"}
+    """
+    files = {"tenants/acme/support/bot.yaml": BOT_YAML, "tenants/acme/support/tests/a.yaml": test}
+    root = make_project(files, script=["It is A-17.", "The A-17.", "The A-17."])
+    async with open_stage(root, [BOT]) as stage:
+        [result] = await rehearse(stage, BOT)
+    first, second, third = result.turns
+    assert first.reply.turn.started == datetime(2026, 12, 1, 8, tzinfo=UTC)
+    assert [(fault.key, fault.expected) for fault in first.faults] == [("keep", "nowhere")]
+    assert second.reply.turn.text == "And A-17, {other}?" and not second.faults
+    assert [fault.expected for fault in third.faults] == ["no A-17"]
 
 
 async def test_nothing_of_a_rehearsal_is_stored(make_project):

@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -91,6 +93,62 @@ async def test_every_connection_is_set_up(store: Store) -> None:
     expected = ["wal", 2, 1, 1]
     assert await asyncio.gather(*(database.read(pragmas) for _ in range(8))) == [expected] * 8
     assert await database.write(pragmas) == expected
+    assert await database.glance(pragmas) == expected
+
+
+async def test_a_glance_is_done_where_it_is_asked_for(store: Store, make_reply: MakeReply) -> None:
+    database, here = store._database, threading.get_ident()
+    for number in range(1, 4):
+        await store.tenant("acme").commit(make_reply(f"Question {number}"))
+        assert len(await store.tenant("acme").history("support", "ann", "c1", 5)) == number
+    assert await database.glance(lambda _: threading.get_ident()) == here
+
+    with database._glancing:  # type: ignore[attr-defined]
+        assert await database.glance(lambda _: threading.get_ident()) != here
+    async with await Store.open("sqlite://") as memory:
+        assert await memory._database.glance(lambda _: threading.get_ident()) != here
+
+
+async def test_a_glance_changes_nothing_and_leaves_nothing_behind(store: Store, make_reply: MakeReply) -> None:
+    database = store._database
+    await store.tenant("acme").commit(make_reply())
+    with pytest.raises(StoreError):
+        await database.glance(lambda connection: connection.exec_driver_sql("DELETE FROM usage"))
+    with pytest.raises(KeyError):
+        await database.glance(lambda _: {}["nothing"])
+    await store.tenant("acme").commit(make_reply())
+    assert len(await store.tenant("acme").history("support", "ann", "c1", 5)) == 2
+    assert (await store.tenant("acme").usage()).calls == 2
+
+
+async def test_a_glance_waits_for_no_lock(store: Store) -> None:
+    asked: list[int] = []
+
+    def locked_at_first(_: object) -> str:
+        asked.append(threading.get_ident())
+        if len(asked) == 1:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+        return "read"
+
+    assert await store._database.glance(locked_at_first) == "read"
+    assert asked[0] == threading.get_ident() != asked[1]
+
+
+def test_glances_of_several_event_loops(url: str, make_reply: MakeReply) -> None:
+    store = asyncio.run(Store.open(url))
+
+    async def talk(user: str) -> int:
+        acme = store.tenant("acme")
+        for number in range(15):
+            await acme.commit(make_reply(user=user, conversation=user))
+            assert len(await acme.history("support", user, user, 50)) == number + 1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda user: asyncio.run(talk(user)), "abcd")) == [14] * 4
+    asyncio.run(store.close())
 
 
 async def test_memory_is_a_database_of_its_own(make_reply: MakeReply) -> None:
@@ -114,6 +172,8 @@ async def test_a_closed_store_says_so(url: str) -> None:
     await store.close()
     with pytest.raises(StoreError, match="was closed"):
         await store.tenants()
+    with pytest.raises(StoreError, match="was closed"):
+        await store.tenant("acme").history("support", "ann", "c1", 5)
 
 
 async def test_closing_waits_for_what_has_begun(url: str, make_reply: MakeReply) -> None:

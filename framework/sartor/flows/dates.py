@@ -145,7 +145,9 @@ def _patterns(language: str) -> Sequence[tuple[re.Pattern[str], _Read]]:
                 named,
             ),
             (r"(?:the )?day after tomorrow|apres[- ]demain", lambda match, moment: moment.today + timedelta(2)),
+            (r"(?:the )?day before yesterday|avant[- ]hier", lambda match, moment: moment.today - timedelta(2)),
             (r"tomorrow|demain", lambda match, moment: moment.today + timedelta(1)),
+            (r"yesterday|hier", lambda match, moment: moment.today - timedelta(1)),
             (r"today|tonight|aujourd.hui|ce soir", lambda match, moment: moment.today),
             (rf"(?:in|dans) {_COUNT} (?P<unit>day|week|month|jour|semaine|mois)s?", _ahead),
             (

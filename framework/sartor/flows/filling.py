@@ -12,7 +12,7 @@ from sartor.flows.check import taken
 from sartor.flows.finding import Kinds, fits
 from sartor.flows.spec import FlowSpec, SlotSpec
 from sartor.flows.state import Flow
-from sartor.flows.wording import Wording
+from sartor.flows.wording import Wording, parts_of
 from sartor.values import ArgumentOrigins, JSONValue, Origin, ToolCall, ToolUse
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filling", "TurnEnded"]
 
-_OPTIONS = 20
+_OPTIONS = 100
 
 
 class TurnEnded(Exception):
@@ -44,8 +44,8 @@ class Filling:
             if name not in given:
                 continue
             tried = self.without(flow, name, keep=given).knowing({name: given[name]})
-            if await self._holds(tried, name):
-                flow = tried
+            if (held := await self._held(tried, name)) is not None:
+                flow = held
             else:
                 said.append(self._wording.wrong(tried, name))
         return flow
@@ -91,11 +91,15 @@ class Filling:
             raise TurnEnded
         return use
 
-    async def _holds(self, flow: Flow, name: str) -> bool:
+    async def _held(self, flow: Flow, name: str) -> Flow | None:
+        """The flow with what the slot's check told of its value; None where the value does not hold."""
         slot = self._spec.slots[name]
         if not fits(slot, flow.values[name], self._today):
-            return False
-        return not slot.check or not (await self.call(slot.check, flow, f"check_{name}_{flow.id}")).result.error
+            return None
+        if not slot.check:
+            return flow
+        result = (await self.call(slot.check, flow, f"check_{name}_{flow.id}")).result
+        return None if result.error else replace(flow, checked={**flow.checked, name: parts_of(result.text)})
 
     async def _options(self, flow: Flow, slot: SlotSpec) -> tuple[str, ...]:
         result = (await self.call(slot.choices_from, flow, f"choices_{flow.id}")).result

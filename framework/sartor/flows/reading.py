@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sartor.flows.dates import folded
 from sartor.flows.finding import Candidate, Kinds, covered
 from sartor.flows.signals import Signals, signals_of
 from sartor.flows.spec import FlowSpec, SlotSpec
@@ -66,7 +67,7 @@ class Reader:
 
     async def read(self) -> Reading:
         """What the message means where the flow stands."""
-        if self._signals.leave:
+        if self._signals.leave and not self._is_a_choice():
             return Reading(Act.LEAVE)
         if self._flow.stage == "asking":
             return await self._answer()
@@ -231,6 +232,14 @@ class Reader:
 
     def _near(self, name: str) -> JSONValue:
         return self._flow.values.get(name) if self._spec.slots[name].type == "date" else None
+
+    def _is_a_choice(self) -> bool:
+        """Whether the message is what stands among the choices, word for word: "I changed my mind"."""
+        name, said = self._flow.asked, folded(self._kinds.text).strip(" .!")
+        if self._flow.stage != "asking" or self._spec.slots[name].type != "choice":
+            return False
+        labels = [in_language(label, self._kinds.language) for label in self._spec.slots[name].options.values()]
+        return said in (folded(label) for label in labels or self._flow.options.get(name, ()))
 
     def _label(self, name: str) -> str:
         return in_language(self._spec.slots[name].label, self._kinds.language) or name.replace("_", " ")

@@ -14,9 +14,9 @@ from sartor.words import stems_of
 __all__ = ["Signals", "signals_of", "wants", "wishes"]
 
 _YES = """
-yes|yeah|yep|yup|sure|ok|okay|right|correct|exactly|perfect|great|fine|of course|go ahead|try again|please try again|
-please do|do it|that is right|that's right|that is correct|that's correct|confirm|confirmed|i confirm|no problem|
-sounds good|agreed|absolutely|oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|
+yes|yeah|yep|yup|sure|ok|okay|right|correct|exactly|perfect|great|fine|of course|go ahead|please do|do it|that is right|
+that's right|that is correct|that's correct|confirm|confirmed|i confirm|no problem|sounds good|agreed|absolutely|
+try again|please try again|oui|ouais|d'accord|parfait|exact|exactement|tout a fait|c'est bien ca|c'est ca|
 c'est correct|c'est bon|bien sur|allez-y|vas-y|volontiers|je confirme|confirmez|entendu|pas de probleme|reessayer|
 reessayez|ja|genau|gerne|si|claro|vale|certo|sim
 """
@@ -111,10 +111,10 @@ def signals_of(text: str) -> Signals:
     )
 
 
-def wants(text: str, phrase: str) -> bool:
-    """Whether `text` has all informative words of `phrase`, and not many more."""
+def wants(text: str, phrase: str) -> int:
+    """How many informative words `phrase` has, where `text` has all of them and not many more; else 0."""
     wanted, said = stems_of(phrase), stems_of(text)
-    return bool(wanted) and wanted <= said and len(said) <= 3 * len(wanted) + 6
+    return len(wanted) if wanted <= said and len(said) <= 3 * len(wanted) + 6 else 0
 
 
 def wishes(text: str) -> bool:

@@ -59,7 +59,8 @@ class SlotSpec(Spec):
     attribute: str = ""
     """What the host application says of the user under this name is taken, and not asked for."""
     check: str = ""
-    """A tool that is called when the slot is known. Where it gives an error, the slot is asked for again."""
+    """A tool that is called when the slot is known. Where it gives an error, the slot is asked for again; what it gives
+    else, later texts may name by its parts: ``{order.status}``."""
     wrong: Text = ""
     """What is said when the user's answer does not fit; by default the question comes again."""
 
@@ -104,6 +105,8 @@ class FlowSpec(Spec):
     start: Phrases = []
     """What users say who want it. A message with all informative words of a phrase begins the flow, unless it is
     a question about the matter. Any other message may begin it too: the model is told of the flow as of a tool."""
+    by_model: bool = True
+    """Whether the model may begin it as well, when users put it in other words. A small model may do so too often."""
     describe: str = ""
     """For the model: when to begin it. By default the title and the phrases."""
     audiences: list[str] = []
@@ -126,9 +129,10 @@ class FlowSpec(Spec):
     def _has_an_end(self) -> FlowSpec:
         if not self.do and not self.hand_over:
             raise ValueError("a flow needs `do`, `hand_over`, or both")
+        checked = {name for name, slot in self.slots.items() if slot.check}
         for key, text, known in self._texts():
             for name, part in placeholders(text):
-                if name not in known or (part and name != "result"):
+                if name not in known or (part and name not in ("result", *checked)):
                     shown = f"{name}.{part}" if part else name
                     raise ValueError(f"{key} names {{{shown}}}; here it may name: {', '.join(sorted(known)) or 'none'}")
         return self

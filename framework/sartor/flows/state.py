@@ -28,6 +28,8 @@ class Flow:
     """The slot that the user was asked for."""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By slot, what a tool gave to choose from."""
+    checked: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By slot, what its check told of it."""
     stage: Stage = "asking"
     misses: int = 0
     """How many answers in a row did not fit."""
@@ -41,7 +43,8 @@ class Flow:
     def without(self, *names: str) -> Flow:
         """With slots unknown again."""
         kept = {name: value for name, value in self.values.items() if name not in names}
-        return replace(self, values=kept, skipped=self.skipped - set(names))
+        checked = {name: told for name, told in self.checked.items() if name not in names}
+        return replace(self, values=kept, checked=checked, skipped=self.skipped - set(names))
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _to_json(flow: Flow) -> dict[str, JSONValue]:
         "skipped": [*sorted(flow.skipped)],
         "asked": flow.asked,
         "options": {name: [*given] for name, given in flow.options.items()},
+        "checked": {name: dict(told) for name, told in flow.checked.items()},
         "stage": flow.stage,
         "misses": flow.misses,
         "left": flow.left,
@@ -125,7 +129,8 @@ def _to_json(flow: Flow) -> dict[str, JSONValue]:
 
 def _from_json(stored: Mapping[str, JSONValue]) -> Flow:
     values, skipped, options = stored["values"], stored["skipped"], stored["options"]
-    stage, misses = stored["stage"], stored["misses"]
+    stage, misses, checked = stored["stage"], stored["misses"], stored.get("checked", {})
+    assert isinstance(checked, dict)
     assert isinstance(values, dict) and isinstance(skipped, list) and isinstance(options, dict)
     assert isinstance(misses, int)
     return Flow(
@@ -135,7 +140,16 @@ def _from_json(stored: Mapping[str, JSONValue]) -> Flow:
         skipped=frozenset(map(str, skipped)),
         asked=str(stored["asked"]),
         options={name: tuple(map(str, given)) for name, given in options.items() if isinstance(given, list)},
+        checked={
+            name: {key: str(part) for key, part in told.items()}
+            for name, told in checked.items()
+            if isinstance(told, dict)
+        },
         stage=cast("Stage", stage),
         misses=misses,
         left=stored["left"] is True,
     )
+
+
+def _texts(told: Mapping[str, JSONValue]) -> dict[str, str]:
+    return {name: str(value) for name, value in told.items()}

@@ -42,7 +42,10 @@ class FlowSteps:
         self._standing = NOTHING
         self._between = False
         self._began = False
-        self.reserved = frozenset(spec.do for spec in path.spec.flows.values() if spec.do)
+        self.reserved = frozenset(
+            {spec.do for spec in path.spec.flows.values() if spec.do}
+            | {name for name, tool in path.parts.tools.items() if tool.for_flows}
+        )
         """Tools that only flows may call."""
         self.note: FlowNote | None = None
         """What became of a flow in this turn."""
@@ -92,7 +95,7 @@ class FlowSteps:
     def offered(self) -> list[dict[str, JSONValue]]:
         """The flows that the model may begin, told as tools."""
         active = self._standing.active.name if self._standing.active else ""
-        return [self._offer(name, spec) for name, spec in self._specs.items() if name != active]
+        return [self._offer(name, spec) for name, spec in self._specs.items() if name != active and spec.by_model]
 
     def called(self, tool: str) -> str | None:
         """The flow that the model begins with `tool`."""
@@ -240,12 +243,11 @@ class FlowSteps:
         active, text = self._standing.active, self._path.turn.text
         if active is not None and active.stage == "asking" and self._specs[active.name].slots[active.asked].free:
             return None  # whatever the user says is the answer
-        for name, spec in self._specs.items():
-            if any(wants(text, phrase) for phrase in spec.phrases()) and (
-                not signals_of(text).question or await self._means_it(name)
-            ):
-                return name
-        return None
+        said = {name: max((wants(text, p) for p in spec.phrases()), default=0) for name, spec in self._specs.items()}
+        name = max(said, key=lambda name: said[name], default="")  # "cancel my appointment" is no "an appointment"
+        if not said.get(name):
+            return None
+        return name if not signals_of(text).question or await self._means_it(name) else None
 
     async def _means_it(self, name: str) -> bool:
         """Whether a question about the matter is meant as a wish."""

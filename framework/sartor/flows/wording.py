@@ -13,10 +13,24 @@ from sartor.grounding import readable
 from sartor.texts import Text, in_language
 from sartor.values import JSONValue
 
-__all__ = ["Wording"]
+__all__ = ["Wording", "parts_of"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
 _YES_NO: Mapping[bool, Text] = {True: {"en": "yes", "fr": "oui"}, False: {"en": "no", "fr": "non"}}
+
+
+def parts_of(result: str) -> dict[str, str]:
+    """The parts of a tool's result, as texts; none where it is no mapping."""
+    try:
+        parts = json.loads(result)
+    except ValueError:
+        return {}
+    told = parts.items() if isinstance(parts, dict) else ()
+    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in told}
+
+
+_SHOWN = 20
+"""Of the options that a tool gives; the others may be named as well."""
 
 
 class Wording:
@@ -50,11 +64,11 @@ class Wording:
         return "\n".join(asked)
 
     def options(self, flow: Flow) -> list[str]:
-        """What there is to choose from at the question that the flow waits at."""
+        """What there is to choose from at the question that the flow waits at, as far as it is shown."""
         if flow.stage != "asking" or flow.asked not in self._spec.slots:
             return []
         fixed = self._spec.slots[flow.asked].options.values()
-        return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())]
+        return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())[:_SHOWN]]
 
     def wrong(self, flow: Flow, name: str) -> str:
         """What is said of a value that does not fit, or where there was none."""
@@ -75,14 +89,8 @@ class Wording:
         """That it is done."""
         if not self._spec.done:
             return readable(result)
-        told = {**self.shown(flow), "result": readable(result)}
-        try:
-            parts = json.loads(result)
-        except ValueError:
-            parts = None
-        for name, value in parts.items() if isinstance(parts, dict) else ():
-            told[f"result.{name}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        return self._filled(self._spec.done, told)
+        parts = {f"result.{name}": value for name, value in parts_of(result).items()}
+        return self._filled(self._spec.done, {**self.shown(flow), "result": readable(result), **parts})
 
     def known(self, flow: Flow) -> dict[str, str]:
         """What the flow knows, by label, as people read it."""
@@ -91,7 +99,8 @@ class Wording:
 
     def shown(self, flow: Flow) -> dict[str, str]:
         """What the flow knows, by slot, as people read it; empty for what it does not know."""
-        return {name: self._show(name, flow.values.get(name)) for name in self._spec.slots}
+        shown = {name: self._show(name, flow.values.get(name)) for name in self._spec.slots}
+        return shown | {f"{name}.{part}": told for name, parts in flow.checked.items() for part, told in parts.items()}
 
     def label(self, name: str) -> str:
         """A slot's label, as it begins a line."""

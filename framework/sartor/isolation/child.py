@@ -201,6 +201,7 @@ def _server(hello: Frame, post: _Post) -> _Server:
                 "timeout": tool.timeout,
                 "audiences": sorted(tool.audiences),
                 "from_user": sorted(tool.from_user),
+                "for_flows": tool.for_flows,
             }
             for tool in tools.values()
         ]

@@ -114,6 +114,7 @@ class IsolatedPlugin(Plugin):
             timeout=seconds + self._start_seconds,  # the process may have to be started; the call itself has `seconds`
             audiences=form.audiences,
             from_user=form.from_user,
+            for_flows=form.for_flows,
         )
 
     def _result(self, tool: str, answer: Frame) -> str:

@@ -116,6 +116,7 @@ class ToolForm:
     timeout: float | None
     audiences: frozenset[str]
     from_user: frozenset[str]
+    for_flows: bool
 
 
 def tool_forms(told: object) -> tuple[ToolForm, ...]:
@@ -135,6 +136,7 @@ def _tool_form(told: object) -> ToolForm:
             "timeout": None | int() | float() as timeout,
             "audiences": list(audiences),
             "from_user": list(from_user),
+            "for_flows": bool(for_flows),
         }:
             pass
         case _:
@@ -149,7 +151,8 @@ def _tool_form(told: object) -> ToolForm:
     users = frozenset(plain(one, 200) for one in from_user)
     schema = _without_patterns(schema, users)
     seconds = float(timeout) if timeout is not None and timeout > 0 else None
-    return ToolForm(name, text, schema, acts, seconds, frozenset(plain(one, 200) for one in audiences), users)
+    allowed = frozenset(plain(one, 200) for one in audiences)
+    return ToolForm(name, text, schema, acts, seconds, allowed, users, for_flows)
 
 
 def _without_patterns(schema: dict[str, JSONValue], names: frozenset[str]) -> dict[str, JSONValue]:

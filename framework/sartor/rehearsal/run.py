@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from sartor.bots import Bots
 from sartor.parts import BotParts
 from sartor.rehearsal.expect import Fault, Similarity, compare
-from sartor.rehearsal.script import Conversation, Script, find_scripts
+from sartor.rehearsal.script import Conversation, Said, Script, find_scripts
 from sartor.rehearsal.stage import steady
 from sartor.values import Reply, ToolCall
 
@@ -115,14 +115,15 @@ async def _hold(bots: Bots, parts: BotParts, result: Result, which: tuple[Script
 
         tape = Tape.read(path) if mode == "replay" else Tape()
         parts = _taped(parts, tape, played=mode == "replay")
-    bot = steady(parts, f"{path.stem}-{parts.model_name}")
+    bot = steady(parts, f"{path.stem}-{parts.model_name}", conversation.now)
     price = bots.project.spec.prices.get(parts.model_name)
-    talk = ""
+    talk, kept = "", dict[str, str]()
 
     async def approve(call: ToolCall, reason: str) -> bool:
         return conversation.approve
 
-    for number, said in enumerate(conversation.turns):
+    for number, told in enumerate(conversation.turns):
+        said = _filled(told, kept)
         reply = await bot.reply(
             said.say,
             user=conversation.user,
@@ -136,12 +137,35 @@ async def _hold(bots: Bots, parts: BotParts, result: Result, which: tuple[Script
         if tape is not None:
             tape.reply(said.say, reply.text, played=mode == "replay")
         faults = await compare(said.expect, reply, _similarity(bots), timed=mode != "replay", price=price)
+        faults += _kept(said, reply, kept)
         differences, place = tuple(tape.differences) if tape else (), script.place(at, number)
         result.turns.append(TurnResult(said.say, place, reply, tuple(faults), differences))
         if differences:  # what follows would only repeat it
             return
     if tape is not None and mode == "record":
         tape.write(path)
+
+
+def _filled(said: Said, kept: Mapping[str, str]) -> Said:
+    """With what was kept of earlier replies in the place of its names."""
+
+    def fill(text: str) -> str:
+        for name, value in kept.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
+
+    texts = [fill(text) for text in ([said.expect.text] if isinstance(said.expect.text, str) else said.expect.text)]
+    expect = said.expect.model_copy(update={"text": texts})
+    return said.model_copy(update={"say": fill(said.say), "expect": expect})
+
+
+def _kept(said: Said, reply: Reply, kept: dict[str, str]) -> Iterator[Fault]:
+    """Keep what `said` wants of the reply; a fault for what is not there."""
+    for name, pattern in said.keep.items():
+        if found := re.search(pattern, reply.text):
+            kept[name] = found[0]
+        else:
+            yield Fault("keep", pattern, reply.text)
 
 
 def tape_path(directory: Path, name: str) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from sartor.errors import SpecError
 from sartor.layers import Layer, fill_values, merge
@@ -19,6 +20,7 @@ from sartor.values import Origin, Outcome
 from sartor.yamlfile import YamlFile, read_yaml
 
 __all__ = [
+    "FIRST_MOMENT",
     "Conversation",
     "Expect",
     "FlowExpect",
@@ -37,6 +39,17 @@ def _written(value: object) -> object:
     if isinstance(value, list):
         return [_written(one) for one in value]
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+FIRST_MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""When a rehearsed conversation begins that says nothing else."""
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
 
 
 Texts = Annotated[list[str] | str, BeforeValidator(_written)]
@@ -114,10 +127,7 @@ class Expect(Spec):
     @classmethod
     def _patterns(cls, value: list[str] | str) -> list[str] | str:
         for pattern in [value] if isinstance(value, str) else value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            _compiled(pattern)
         return value
 
 
@@ -126,6 +136,16 @@ class Said(Spec):
 
     say: str = Field(min_length=1)
     expect: Expect = Expect()
+    keep: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = {}
+    """What to keep of the reply, by name, as regular expressions: a later `say` or `expect.text` that holds ``{name}``
+    has what was found in its place."""
+
+    @field_validator("keep")
+    @classmethod
+    def _patterns(cls, value: dict[str, str]) -> dict[str, str]:
+        for pattern in value.values():
+            _compiled(pattern)
+        return value
 
 
 class Conversation(Spec):
@@ -135,6 +155,8 @@ class Conversation(Spec):
     user: str = "rehearsal"
     audience: str = ""
     language: str = ""
+    now: AwareDatetime = FIRST_MOMENT
+    """When it begins, with a time zone: ``2026-12-01T09:00+01:00``. Each turn is a minute later."""
     attributes: Settings = {}
     """What the host application says of the user."""
     approve: bool = False

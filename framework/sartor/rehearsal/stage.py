@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -14,12 +14,10 @@ from sartor.bot import Bot
 from sartor.bots import Bots
 from sartor.parts import BotParts
 from sartor.project import Project
+from sartor.rehearsal.script import FIRST_MOMENT
 from sartor.store import Store
 
 __all__ = ["FIRST_MOMENT", "open_stage", "steady"]
-
-FIRST_MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""When every rehearsed conversation begins."""
 
 
 @asynccontextmanager
@@ -41,13 +39,14 @@ async def open_stage(directory: Path, bots: list[str]) -> AsyncIterator[Bots]:
                 await opened.close()
 
 
-def steady(parts: BotParts, name: str) -> Bot:
-    """A bot of `parts` whose clock and whose ids are the same in every run of the conversation `name`."""
+def steady(parts: BotParts, name: str, first: datetime = FIRST_MOMENT) -> Bot:
+    """A bot of `parts` whose clock, which begins at `first`, and whose ids are the same in every run of the
+    conversation `name`."""
     numbers, moments = count(1), count()
     return Bot(
         replace(
             parts,
             new_id=lambda: f"{name}-{next(numbers)}",
-            now=lambda: FIRST_MOMENT + timedelta(minutes=next(moments)),
+            now=lambda: first + timedelta(minutes=next(moments)),
         )
     )

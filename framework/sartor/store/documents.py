@@ -15,7 +15,7 @@ from sartor.store.schema import chunks, documents
 from sartor.store.tenants import insert_or_update, know_tenant
 from sartor.values import Chunk
 
-__all__ = ["all_chunks", "chunks_by_id", "chunks_of", "documents_of", "put_document", "remove_document"]
+__all__ = ["FEW", "all_chunks", "chunks_by_id", "chunks_of", "documents_of", "put_document", "remove_document"]
 
 _CHUNK = (
     chunks.c.id,
@@ -50,8 +50,9 @@ _DOCUMENTS_FOR = _DOCUMENTS.where(
 )
 _CHUNKS = select(*_CHUNK).where(*_OF_BOT).order_by(chunks.c.document, chunks.c.position)
 _CHUNKS_BY_ID = select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(bindparam("ids", expanding=True)))
-_FEW = tuple(f"id_{number}" for number in range(8))
-"""Parameters of `_FEW_CHUNKS`: as many as a turn asks for at most, unless a bot is set to many passages."""
+FEW = 8
+"""Chunks that a turn asks for at most, unless a bot is set to many passages: they are read by a prepared statement."""
+_FEW = tuple(f"id_{number}" for number in range(FEW))
 _FEW_CHUNKS = Prepared[tuple[str, str, str, str, str, str, int, str]](
     select(*_CHUNK).where(*_OF_BOT, chunks.c.id.in_(map(bindparam, _FEW)))
 )

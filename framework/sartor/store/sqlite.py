@@ -1,6 +1,8 @@
 """SQLite in threads of its own: one that writes, a few that read.
 
-A transaction is one hop to a thread and back, whatever it consists of.
+A transaction is one hop to a thread and back, whatever it consists of. Only a glance is done where it is asked for: it
+reads a few rows by their keys, which takes less time than a hop. It never waits for a lock, but it may for a disk,
+where the rows are not in memory yet.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -39,6 +41,9 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "secure_delete = ON",
 )
+_PRAGMAS_OF_GLANCES = ("busy_timeout = 0", "query_only = ON")
+_GLANCE = 0
+"""Who keeps the connection for glances: whichever thread it is."""
 
 
 class SQLiteDatabase(Database):
@@ -47,7 +52,9 @@ class SQLiteDatabase(Database):
     def __init__(self, path: Path | None) -> None:
         super().__init__(str(path) if path else "sqlite://")
         self._path = path
-        self._engine = _engine(path)
+        self._engine = _engine(path, _PRAGMAS)
+        self._glances = _engine(path, (*_PRAGMAS, *_PRAGMAS_OF_GLANCES))
+        self._glancing = threading.Lock()
         self._writing = self._engine.execution_options(sartor_begin="BEGIN IMMEDIATE")
         self._writer = ThreadPoolExecutor(1, "sartor-store-write")
         self._readers = ThreadPoolExecutor(_READERS, "sartor-store-read") if path else self._writer
@@ -56,6 +63,18 @@ class SQLiteDatabase(Database):
 
     async def _read(self, work: Work[T]) -> T:
         return await self._hop(self._readers, partial(self._attempt, self._engine, work, _deadline()))
+
+    async def _glance(self, work: Work[T]) -> T:
+        if self._path is not None and self._glancing.acquire(blocking=False):
+            try:
+                if not self._closed:
+                    return self._transaction(_GLANCE, self._glances, work)
+            except (DBAPIError, sqlite3.Error) as error:
+                if not is_transient(error):
+                    raise
+            finally:
+                self._glancing.release()
+        return await self._read(work)
 
     async def _write(self, work: Work[T]) -> T:
         return await self._hop(self._writer, partial(self._attempt, self._writing, work, _deadline()))
@@ -83,35 +102,39 @@ class SQLiteDatabase(Database):
         return await asyncio.wrap_future(executor.submit(work))
 
     def _attempt(self, engine: Engine, work: Work[T], deadline: float) -> T:
-        def transaction() -> T:
-            connection = self._kept(engine)
-            try:
-                with connection.begin():
-                    return work(connection)
-            except BaseException:
-                self._give_back(engine, connection)
-                raise
+        return _retry(partial(self._transaction, threading.get_ident(), engine, work), deadline)
 
-        return _retry(transaction, deadline)
-
-    def _kept(self, engine: Engine) -> Connection:
-        """This thread's connection, which it keeps: fetching one takes as long as a small transaction."""
-        key = (threading.get_ident(), engine)
-        if key not in self._connections:
-            self._connections[key] = engine.connect()
-        return self._connections[key]
-
-    def _give_back(self, engine: Engine, connection: Connection) -> None:
-        """Let the pool undo whatever a failed transaction may have left."""
-        del self._connections[threading.get_ident(), engine]
-        connection.close()
+    def _transaction(self, holder: int, engine: Engine, work: Work[T]) -> T:
+        """`work` in a transaction of the connection that `holder` keeps: fetching one takes as long as a small
+        transaction. So would SQLAlchemy's own begin and commit."""
+        key = (holder, engine)
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = engine.connect()
+        try:
+            _begin(connection)
+            done = work(connection)
+            if connection.in_transaction():  # as SQLAlchemy sees it, which has executed something
+                connection.commit()
+            else:
+                _raw(connection).execute("COMMIT")
+        except BaseException:
+            del self._connections[key]
+            connection.close()  # the pool undoes whatever the transaction has left
+            raise
+        return done
 
     def _finish(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
+        with self._glancing:
+            self._close_connections()
+
+    def _close_connections(self) -> None:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+        self._glances.dispose()
         self._engine.dispose()
 
     def _rebuild(self, work: Work[None]) -> None:
@@ -168,7 +191,14 @@ def _retry(work: Callable[[], T], deadline: float) -> T:
         time.sleep(random.uniform(0.001, 0.02))
 
 
-def _engine(path: Path | None) -> Engine:
+def _begin(connection: Connection) -> None:
+    """Begin a transaction, unless it has begun: SQLAlchemy says so when it executes its first statement."""
+    raw = _raw(connection)
+    if not raw.in_transaction:
+        raw.execute(connection.get_execution_options().get("sartor_begin", "BEGIN"))
+
+
+def _engine(path: Path | None, pragmas: Sequence[str]) -> Engine:
     if path is None:
         engine = create_engine(
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True
@@ -190,12 +220,9 @@ def _engine(path: Path | None) -> Engine:
     def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # transactions begin where `begin` says, not where the driver guesses
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        _raw(connection).execute(connection.get_execution_options().get("sartor_begin", "BEGIN"))
-
+    event.listen(engine, "begin", _begin)
     return engine

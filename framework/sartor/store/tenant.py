@@ -37,12 +37,12 @@ class TenantStore:
         Empty for a conversation that does not exist yet. Raises `NamingError` for one of another user or bot.
         """
         key = self._conversation(bot, user, conversation)
-        return await self._database.read(lambda connection: turns.history(connection, key, limit))
+        return await self._database.glance(lambda connection: turns.history(connection, key, limit))
 
     async def standing(self, bot: str, user: str, conversation: str) -> Mapping[str, JSONValue] | None:
         """Where the flows of the user's own conversation with the bot stand; None where there is none."""
         key = self._conversation(bot, user, conversation)
-        return await self._database.read(lambda connection: turns.standing(connection, key))
+        return await self._database.glance(lambda connection: turns.standing(connection, key))
 
     async def exchange_standing(
         self,
@@ -61,7 +61,7 @@ class TenantStore:
     async def open_handover(self, bot: str, user: str, conversation: str) -> HandOver | None:
         """The hand-over by which a person has the user's own conversation with the bot; None where none has."""
         key = self._conversation(bot, user, conversation)
-        return await self._database.read(lambda connection: handovers.open_handover(connection, key))
+        return await self._database.glance(lambda connection: handovers.open_handover(connection, key))
 
     async def open_handovers(self) -> list[HandOver]:
         """Conversations of the tenant that people have, the oldest hand-over first."""
@@ -222,7 +222,8 @@ class TenantStore:
         """Chunks by id, in the order of `ids`; unknown ids are left out."""
         _check(bot=bot)
         asked = list(ids)
-        return await self._database.read(lambda connection: documents.chunks_by_id(connection, self.tenant, bot, asked))
+        look = self._database.glance if len(asked) <= documents.FEW else self._database.read
+        return await look(lambda connection: documents.chunks_by_id(connection, self.tenant, bot, asked))
 
     async def document_chunks(self, bot: str, source: str) -> list[Chunk]:
         """The chunks of one document in their order; none where it is unknown."""

@@ -51,7 +51,7 @@ class TenantFolder:
     @property
     def has_vectors(self) -> bool:
         """Whether a Chroma database was ever made here."""
-        return (self.path / "vectors").exists()
+        return bool(self.collections) or (self.path / "vectors").exists()
 
     @property
     def client(self) -> ClientAPI:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sartor_plugins.chroma.folders import TenantFolder, TenantFolders
     from sartor_plugins.chroma.settings import ChromaSettings
 
-    Vector = Sequence[float] | NDArray[np.float32]
+    Rows = Sequence[Sequence[float]] | NDArray[np.float32]
 
 __all__ = ["ChromaIndex"]
 
@@ -82,29 +82,29 @@ class ChromaIndex:
         """In the order of both searches fused (`fuse`); the scores tell whether anything fits (`hits`)."""
         asked = [query, f"{before} {query}"] if before else [query]
         embed = self._embeddings if self._weights[1] > 0 else None
-        vectors: list[Vector] = []
+        vectors: list[list[float]] = []
         if embed is not None and not _in_process(embed):
             vectors = [await embed.aembed_query(text) for text in asked]
 
         def work(folder: TenantFolder) -> list[list[Hit]]:
-            told = list(map(_embedder(embed), asked)) if embed is not None and not vectors else vectors
+            told = _embedded(embed, asked) if embed is not None and not vectors else vectors
             cosines = self._cosines(folder, told, len(asked), max(_CANDIDATES, 4 * limit), audience)
             return [self._one(folder, text, near, limit, audience) for text, near in zip(asked, cosines, strict=True)]
 
-        light = embed is None or bool(vectors) or hasattr(embed, "embed_array")
+        light = embed is None or bool(vectors) or hasattr(embed, "embed_arrays")
         found = self._at_once(work) if light else None
         if found is None:
             found = await self._run(work)
         return found[0] if len(found) == 1 else _together(found[0], found[1], limit)
 
     def _cosines(
-        self, folder: TenantFolder, vectors: Sequence[Vector], count: int, wanted: int, audience: str
+        self, folder: TenantFolder, vectors: Rows, count: int, wanted: int, audience: str
     ) -> list[dict[str, float] | None]:
         """The nearest chunks of each vector; None for each of `count` questions where no vectors can be compared."""
         import numpy as np
 
         asked = np.asarray(vectors, dtype=np.float32)
-        if not vectors or not asked.any(axis=1).all() or not folder.has_vectors:
+        if not len(asked) or not asked.any(axis=1).all() or not folder.has_vectors:
             return [None] * count
         narrowed = audience if folder.keywords(self._bot.bot, self._bot.language).has_audiences() else None
         return list(self._vectors(folder).search(asked, wanted, narrowed))
@@ -175,9 +175,10 @@ class ChromaIndex:
             return await asyncio.to_thread(alone)
 
 
-def _embedder(embeddings: Embeddings) -> Callable[[str], Vector]:
-    """How a question is embedded: into an array, by embeddings that can (`embed_array`), or else into a list."""
-    return getattr(embeddings, "embed_array", None) or embeddings.embed_query
+def _embedded(embeddings: Embeddings, texts: Sequence[str]) -> Rows:
+    """The questions embedded: as the rows of an array, by embeddings that can (`embed_arrays`), or else as lists."""
+    at_once: Callable[[Sequence[str]], Rows] | None = getattr(embeddings, "embed_arrays", None)
+    return at_once(texts) if at_once is not None else [embeddings.embed_query(text) for text in texts]
 
 
 def _in_process(embeddings: Embeddings) -> bool:

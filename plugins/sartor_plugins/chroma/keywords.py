@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,10 @@ FROM word JOIN chunk ON chunk.number = word.rowid
 WHERE word MATCH ? AND chunk.audience IN ('', ?) ORDER BY score DESC LIMIT ?
 """
 
-_HAVING = "SELECT rowid FROM word WHERE word MATCH ? LIMIT ?"
+_HAVING = """
+SELECT chunk.id, chunk.audience, -bm25(word, 1.0, 1.0)
+FROM word JOIN chunk ON chunk.number = word.rowid WHERE word MATCH ? LIMIT ?
+"""
 
 _COUNT = "SELECT count(*) FROM word WHERE word MATCH ?"
 
@@ -52,8 +55,9 @@ class _Word:
 
     count: int
     """How many chunks have it."""
-    numbers: frozenset[int] | None
-    """Which ones; None where they are many."""
+    scores: Mapping[str, float] | None
+    """Which ones, and their BM25 for this word alone: that of a question is the sum over its words. None where they are
+    many."""
 
 
 class Keywords:
@@ -75,6 +79,7 @@ class Keywords:
         self._state = (-1, -1)
         self._words: dict[str, _Word] = {}
         self._numbers: dict[str, int] = {}
+        self._audience_of: dict[str, str] = {}
         self._total = 0
         self._audiences = False
         self._remembered = 0
@@ -140,8 +145,20 @@ class Keywords:
         rare = [word for word in known if words[word].count <= self._total / 2] or known
         if not rare:
             return {}
+        listed = [scores for word in rare if (scores := words[word].scores) is not None]
+        if len(listed) == len(rare):
+            return self._sum(listed, limit, audience)
         rows = self._db.execute(_SEARCH, (" OR ".join(map(_quoted, rare)), audience, limit))
         return {id_: score for id_, score in rows if score > 0}
+
+    def _sum(self, listed: Sequence[Mapping[str, float]], limit: int, audience: str) -> dict[str, float]:
+        """What `_SEARCH` would give, from what is remembered of the words."""
+        total: dict[str, float] = {}
+        for scores in listed:
+            for id_, score in scores.items():
+                total[id_] = total.get(id_, 0.0) + score
+        seen = [one for one in total.items() if one[1] > 0 and self._audience_of[one[0]] in ("", audience)]
+        return dict(sorted(seen, key=lambda one: -one[1])[:limit])
 
     def coverage(self, query: str, ids: Sequence[str]) -> dict[str, float]:
         """For each chunk, which part of the question's information its words hold, 0 to 1.
@@ -156,10 +173,9 @@ class Keywords:
         held = dict.fromkeys(ids, 0.0)
         if not held or not information:
             return held
-        numbers = self._numbered(held)
         for word in telling[:_MOST_TELLING]:
-            for number in self._among(numbers, word, words[word]):
-                held[numbers[number]] += weights[word]
+            for id_ in self._among(held, word, words[word]):
+                held[id_] += weights[word]
         return {id_: min(1.0, weight / information) for id_, weight in held.items()}
 
     def close(self) -> None:
@@ -183,13 +199,14 @@ class Keywords:
             self._audiences = others is not None
 
     def _look_up(self, word: str) -> _Word:
-        numbers = frozenset(row[0] for row in self._db.execute(_HAVING, (_quoted(word), _LISTED + 1)))
-        if len(numbers) <= _LISTED:
-            told = _Word(len(numbers), numbers)
+        rows = self._db.execute(_HAVING, (_quoted(word), _LISTED + 1)).fetchall()
+        if len(rows) <= _LISTED:
+            self._audience_of.update((id_, audience) for id_, audience, _ in rows)
+            told = _Word(len(rows), {id_: score for id_, _, score in rows})
         else:
             told = _Word(self._db.execute(_COUNT, (_quoted(word),)).fetchone()[0], None)
         self._words[word] = told
-        self._remembered += 1 + len(told.numbers or ())
+        self._remembered += 1 + len(told.scores or ())
         return told
 
     def _numbered(self, ids: Collection[str]) -> dict[int, str]:
@@ -201,15 +218,17 @@ class Keywords:
             self._remembered += len(unknown)
         return {self._numbers[id_]: id_ for id_ in ids if id_ in self._numbers}
 
-    def _among(self, numbers: Collection[int], word: str, told: _Word) -> Iterable[int]:
-        """Those of the chunks `numbers` that have `word`."""
-        if told.numbers is not None:
-            return told.numbers.intersection(numbers)
+    def _among(self, ids: Collection[str], word: str, told: _Word) -> Iterable[str]:
+        """Those of the chunks `ids` that have `word`."""
+        if told.scores is not None:
+            return told.scores.keys() & ids
+        numbers = self._numbered(ids)
         within = f"SELECT rowid FROM word WHERE word MATCH ? AND rowid IN ({','.join('?' * len(numbers))})"
-        return (row[0] for row in self._db.execute(within, (_quoted(word), *numbers)))
+        return (numbers[row[0]] for row in self._db.execute(within, (_quoted(word), *numbers)))
 
     def _forget(self) -> None:
-        self._state, self._words, self._numbers, self._remembered = (-1, -1), {}, {}, 0
+        self._state, self._remembered = (-1, -1), 0
+        self._words, self._numbers, self._audience_of = {}, {}, {}
 
     def _remove(self, cursor: sqlite3.Cursor, ids: Sequence[str]) -> None:
         for id_ in ids:

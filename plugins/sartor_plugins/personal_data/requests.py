@@ -200,7 +200,9 @@ class Requests:
 
 def _plain(text: str) -> str:
     """Lower case, no accents, single blanks; sentences end with a full stop, other marks are gone."""
-    plain = unicodedata.normalize("NFKD", fold(text).text.casefold().replace("’", "'"))
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    plain = fold(text).text.casefold().replace("’", "'")
+    if not plain.isascii():
+        decomposed = unicodedata.normalize("NFKD", plain)
+        plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     plain = _STOPS.sub(" . ", _TITLES.sub(r"\1", plain))
     return _OTHERS.sub(" ", plain).strip()
