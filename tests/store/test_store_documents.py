@@ -128,6 +128,7 @@ async def test_erasing_takes_one_tenant_whole(
         "tool_uses": 0,
         "usage": 1,
         "turns": 1,
+        "handovers": 0,
         "conversations": 1,
         "chunks": 3,
         "documents": 1,
