@@ -19,6 +19,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -154,6 +155,8 @@ def default(field: FieldInfo, value: object) -> str:
         return f"`{value.model_dump_json()}`" if isinstance(value, spec.PluginUse) else "see below"
     if isinstance(value, dict) and any(isinstance(inner, BaseModel) for inner in value.values()):
         value = {name: inner.model_dump(mode="json") for name, inner in value.items()}
+    if isinstance(value, datetime):
+        return f"`{value.isoformat()}`"
     return f"`{json.dumps(value, ensure_ascii=False)}`" if value not in ("", (), [], {}) else "empty"
 
 

@@ -233,3 +233,11 @@ def test_ask_as_json_tells_of_the_flow(sartor, project):
         "began": True,
     }
     assert "standing" not in told
+
+
+def test_ask_as_json_tells_of_a_hand_over(sartor, project):
+    files = {"tenants/acme/support/bot.yaml": "retrieval: {passages: 0}\nhand_over: {}\n"}
+    ran = sartor("ask", BOT, "I want to talk to a person", "--json", "-p", project(files))
+    told = json.loads(ran.out)
+    assert told["outcome"] == "handed_over"
+    assert told["handover"]["since"].endswith("+00:00") and told["handover"]["released"] is None

@@ -53,6 +53,10 @@ def reply_json(reply: Reply) -> dict[str, object]:
     told = dataclasses.asdict(reply)
     turn, _ = told.pop("turn"), told.pop("standing")
     turn["started"] = reply.turn.started.isoformat() if reply.turn.started else None
+    if reply.handover:
+        for name in ("since", "released"):
+            moment = told["handover"][name]
+            told["handover"][name] = moment.isoformat() if moment else None
     for use in told["tools"]:
         origins = use["call"]["origins"]
         use["call"]["origins"] = {name: sorted(where) for name, where in origins.items()}

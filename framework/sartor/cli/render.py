@@ -94,7 +94,7 @@ def choices(note: FlowNote) -> Text:
     """What there is to choose from, with the numbers that a user of the terminal may type."""
     told = Text()
     for number, option in enumerate(note.options, start=1):
-        told.append("" if number == 1 else "  ").append(f"[{number}]", "cyan").append(f" {visible(option)}", "dim")
+        told.append("  ").append(f"[{number}]", "cyan").append(f" {visible(option)}", "dim")
     return told
 
 
