@@ -102,6 +102,34 @@ def test_times(sartor, make_project):
     assert not (root / "state").exists()
 
 
+def test_times_in_a_turn(sartor, make_project):
+    mine = """
+        from sartor import ALLOW, Plugin, Policy, hookimpl, tool
+        @tool
+        def look_up(order: str) -> str:
+            "Look up an order."
+            return "sent"
+        class Watch(Policy):
+            async def input(self, turn, text): return ALLOW
+        class Mine(Plugin):
+            @hookimpl
+            def sartor_tools(self): return [look_up]
+            @hookimpl
+            def sartor_policies(self): return [Watch()]
+    """
+    call = {"call": "look_up", "arguments": {"order": "1"}}
+    bot = {"tenants/acme/support/bot.yaml": "grounding: free\nplugins: {mine: {}}\n", "plugins/mine.py": mine}
+    root = make_project(bot, script=[call, "Sent.", call, "Sent."])
+    ran = sartor("plugins", "--times", "--ask", "Where is 1?", "-p", root)
+    assert ran.code == 0, ran.err
+    rows = {" ".join(line.split()[1:-2]): line.split()[-2:] for line in ran.out.splitlines() if line.startswith("acme")}
+    assert rows["policy mine: input"][0] == rows["tool look_up"][0] == "1"
+    assert rows["model scripted"][0] == "2"
+    assert "retriever Knowledge" in rows and "whole" in ran.out
+    assert not (root / "state").exists()
+    assert sartor("plugins", "--ask", "Hi", "-p", root).code == 2
+
+
 def test_the_json_schema_of_a_plugin(sartor, tmp_path):
     ran = sartor("plugins", "topics", "--json-schema", "-p", tmp_path)
     assert ran.code == 0 and json.loads(ran.out)["properties"]["similarity"]["default"] == 0.5

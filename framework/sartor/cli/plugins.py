@@ -12,6 +12,7 @@ import click
 from sartor.cli.options import find_project, project_option
 from sartor.cli.pluginlock import compare, write
 from sartor.cli.plugintimes import show_times
+from sartor.cli.turntimes import show_turn_times
 from sartor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,14 +26,21 @@ __all__ = ["command"]
 @click.argument("name", required=False)
 @click.option("--json-schema", is_flag=True, help="Print the JSON Schema of the settings of NAME, for editors.")
 @click.option("--times", is_flag=True, help="Start every bot, and show what each plugin cost: import, making, hooks.")
+@click.option("--ask", default="", help="With --times: ask every bot this, and show what each part cost in the turn.")
 @click.option("--lock", is_flag=True, help="Write sartor.lock: the plugins that the project names, with hashes.")
 @click.option("--verify", is_flag=True, help="Compare the plugins with sartor.lock. Exit code 1 when they differ.")
 @project_option
-def command(name: str | None, json_schema: bool, times: bool, lock: bool, verify: bool, project: Path | None) -> None:
+def command(
+    name: str | None, json_schema: bool, times: bool, ask: str, lock: bool, verify: bool, project: Path | None
+) -> None:
     """List the plugins in reach (none of them is loaded for that), or describe the plugin NAME."""
     asked = sum((json_schema, times, lock, verify))
     if asked > 1 or (asked and (name is not None) is not json_schema):
         raise UsageError("--json-schema goes with the NAME of a plugin; --times, --lock and --verify stand alone")
+    if ask and not times:
+        raise UsageError("--ask goes with --times")
+    if times and ask:
+        return show_turn_times(find_project(project), ask)
     if times:
         return show_times(find_project(project))
     if lock:
