@@ -43,7 +43,7 @@ DOCUMENTS: Mapping[str, str] = {
     "faq": "# Delivery\n\nDelivery takes three working days. Delivery abroad takes a week.\n",
 }
 """What is put into the knowledge of a template that starts without any."""
-SIZE = (440, 660)
+SIZE = (440, 700)
 MOST = 60_000
 """Most bytes of a picture."""
 PATIENCE = 120.0
@@ -117,7 +117,7 @@ def talk(chrome: Chrome, address: str, said: Sequence[str]) -> bytes:
         chrome.execute_script(f"{root} root.querySelector('.box textarea')").send_keys(text, Keys.ENTER)
         until(chrome, f"{root} root.querySelectorAll('.turn').length >= {number} && !root.querySelector('.busy')")
         time.sleep(0.5)
-    chrome.execute_script("document.querySelector('sartor-chat').shadowRoot.activeElement?.blur()")
+    chrome.execute_script(f"{root} (root.activeElement?.blur(), root.querySelector('.log').scrollTop = 1e6)")
     time.sleep(1)
     taken = chrome.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
     return base64.b64decode(taken["data"])

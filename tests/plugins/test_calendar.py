@@ -340,7 +340,6 @@ class TestKept:
         ({"menu": "Check-up"}, "does not end with its minutes"),
         ({"services": {"cut": {"minutes": 7}}}, "multiple of 5"),
         ({"services": {"cut": {"minutes": 30, "resources": ["ana"]}}}, "the resource 'ana'"),
-        ({"resources": {}}, "`resources` is empty"),
         ({"owner": "anybody"}, "owner"),
     ],
 )

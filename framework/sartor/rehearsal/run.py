@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from sartor.bots import Bots
 from sartor.parts import BotParts
 from sartor.rehearsal.expect import Fault, Similarity, compare
-from sartor.rehearsal.script import Conversation, Said, Script, find_scripts
+from sartor.rehearsal.script import FIRST_MOMENT, Conversation, Said, Script, find_scripts
 from sartor.rehearsal.stage import steady
 from sartor.values import Reply, ToolCall
 
@@ -115,7 +115,7 @@ async def _hold(bots: Bots, parts: BotParts, result: Result, which: tuple[Script
 
         tape = Tape.read(path) if mode == "replay" else Tape()
         parts = _taped(parts, tape, played=mode == "replay")
-    bot = steady(parts, f"{path.stem}-{parts.model_name}", conversation.now)
+    bot = steady(parts, f"{path.stem}-{parts.model_name}", conversation.now or FIRST_MOMENT)
     price = bots.project.spec.prices.get(parts.model_name)
     talk, kept = "", dict[str, str]()
 

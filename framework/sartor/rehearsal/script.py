@@ -155,8 +155,9 @@ class Conversation(Spec):
     user: str = "rehearsal"
     audience: str = ""
     language: str = ""
-    now: AwareDatetime = FIRST_MOMENT
-    """When it begins, with a time zone: ``2026-12-01T09:00+01:00``. Each turn is a minute later."""
+    now: AwareDatetime | None = None
+    """When it begins, with a time zone: ``2026-12-01T09:00+01:00``; by default on 1 January 2026 at noon in UTC. Each
+    turn is a minute later."""
     attributes: Settings = {}
     """What the host application says of the user."""
     approve: bool = False

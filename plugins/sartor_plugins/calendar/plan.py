@@ -61,7 +61,7 @@ class Plan:
                 told.title or key,
                 timedelta(minutes=told.minutes),
                 timedelta(minutes=told.gap),
-                [unit for unit in units if unit.resource in (told.resources or settings.resources)],
+                [unit for unit in units if unit.resource in (told.resources or settings.taken)],
             )
             for key, told in settings.offered.items()
         }
@@ -109,7 +109,7 @@ class Plan:
 
 
 def _units(settings: CalendarSettings) -> Iterator[Unit]:
-    for key, told in settings.resources.items():
+    for key, told in settings.taken.items():
         hours = parse_hours(told.hours or settings.hours)
         for number in range(1, told.count + 1):
             name = key if told.count == 1 else f"{key}#{number}"

@@ -91,7 +91,7 @@ class CalendarSettings(PluginSettings):
     """In one line, what can be booked and how many minutes it takes: ``Check-up 30, Cleaning 45``."""
     services: dict[Key, ServiceSettings] = {}
     """The same with all that can be said, by key; beside what `menu` tells."""
-    resources: dict[Key, ResourceSettings] = {"desk": ResourceSettings()}
+    resources: dict[Key, ResourceSettings] = {}
     """What appointments take, by key. Each takes one; by default there is one for all."""
     step: int = Field(default=30, ge=5, le=24 * 60, multiple_of=5)
     """Minutes from one time that is offered to the next, from the opening on."""
@@ -143,13 +143,16 @@ class CalendarSettings(PluginSettings):
         offered = self.offered
         if not offered:
             raise ValueError("nothing can be booked: `menu` or `services` is needed")
-        if not self.resources:
-            raise ValueError("`resources` is empty; leave it out for one that takes all appointments")
         for key, service in offered.items():
             for resource in service.resources:
-                if resource not in self.resources:
+                if resource not in self.taken:
                     raise ValueError(f"the service {key!r} names the resource {resource!r}, which there is not")
         return self
+
+    @property
+    def taken(self) -> Mapping[str, ResourceSettings]:
+        """All resources by key: where none is told, one for everything."""
+        return self.resources or {"desk": ResourceSettings()}
 
     @property
     def offered(self) -> Mapping[str, ServiceSettings]:

@@ -11,7 +11,7 @@ class SartorChat extends HTMLElement {
   static texts = TEXTS;
   static observedAttributes = ["data-token", "data-open", "data-title", "data-theme", "data-note"];
 
-  #talk; #parts; #texts; #opened = false; #closeSheet = null; #off = null; #away = false;
+  #talk; #parts; #texts; #opened = false; #closeSheet = null; #off = null; #away = false; #top = 0;
 
   /** An async function that gives a user's token when there is none, or the one there is no longer good. */
   refreshToken = null;
@@ -280,7 +280,9 @@ class SartorChat extends HTMLElement {
 
   #scrolled() {
     const { log, latest } = this.#parts;
-    this.#away = log.scrollHeight - log.scrollTop - log.clientHeight > 60;
+    const far = log.scrollHeight - log.scrollTop - log.clientHeight > 60;
+    this.#away = far && (this.#away || log.scrollTop < this.#top);  // on its way down, it goes there of itself
+    this.#top = log.scrollTop;
     latest.classList.toggle("shown", this.#away);
   }
 
