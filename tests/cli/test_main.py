@@ -14,7 +14,7 @@ COMMANDS = [
     "ask",
     "test",
     "compare",
-    "replay", "handovers",
+    "replay",
     "handovers",
     "serve",
     "key",
