@@ -40,7 +40,10 @@ def test_a_call_that_hangs_is_killed_and_the_next_one_works(host, code):
     told = evil.run(code)
     assert told.error and "gave no result within" in told.text
     assert gone(pid)
-    assert evil.run("result = 'again'").text == "again"
+    deadline = time.monotonic() + 30
+    while (again := evil.run("result = 'again'")).error and time.monotonic() < deadline:
+        time.sleep(0.05)  # a process is gone before it is known to be
+    assert again.text == "again"
 
 
 ENDS = {
