@@ -7,13 +7,14 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sartor.channels import Channel, Message
 from sartor.errors import DeliveryError
-from sartor.values import JSONValue, Reply
+from sartor.values import Reply
 
-__all__ = ["Patience", "deliver", "fault"]
+__all__ = ["Patience", "deliver", "fault", "insist"]
 
 log = logging.getLogger("sartor.channels")
 
@@ -45,25 +46,21 @@ async def deliver(
         _lost(channel, message, reply, fault(error))
         return False
     for number, part in enumerate(parts):
-        if why := await _send(channel, message, part, patience, sleep):
+        if why := await insist(partial(channel.send, message, part), patience, sleep):
             _lost(channel, message, reply, f"part {number + 1} of {len(parts)}: {why}")
             return False
     return True
 
 
-async def _send(
-    channel: Channel,
-    message: Message,
-    part: JSONValue,
-    patience: Patience,
-    sleep: Callable[[float], Awaitable[object]],
+async def insist(
+    attempt: Callable[[], Awaitable[None]], patience: Patience, sleep: Callable[[float], Awaitable[object]]
 ) -> str:
-    """Why it could not be sent; empty when it was."""
+    """Do `attempt`, again when it fails in a way that may pass. Why it failed; empty when it did not."""
     why = ""
     for number in range(patience.tries):
         asked: float | None = None
         try:
-            await channel.send(message, part)
+            await attempt()
             return ""
         except DeliveryError as error:
             why = error.what

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sartor.channels import Channel, Notice
-from sartor.delivery import Patience, fault
-from sartor.errors import DeliveryError
+from sartor.delivery import Patience, insist
 
 __all__ = ["Alerts"]
 
@@ -50,31 +49,12 @@ class Alerts:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            why = await self._try(notice)
+            why = await insist(partial(self._channel.alert, notice), self._patience, self._sleep)
         except asyncio.CancelledError:
             self._lost(notice, "the bot was closed before")
             raise
         if why:
             self._lost(notice, why)
-
-    async def _try(self, notice: Notice) -> str:
-        """Why it could not be sent; empty when it was."""
-        why = ""
-        for number in range(self._patience.tries):
-            asked: float | None = None
-            try:
-                await self._channel.alert(notice)
-                return ""
-            except DeliveryError as error:
-                why, asked = error.what, error.retry_after
-                if not error.again:
-                    return why
-            except Exception as error:
-                why = fault(error)
-            if number + 1 < self._patience.tries:
-                backoff = self._patience.first * 2**number * random.uniform(0.75, 1.25)
-                await self._sleep(min(asked if asked is not None else backoff, self._patience.longest))
-        return f"{why} (tried {self._patience.tries} times)"
 
     def _lost(self, notice: Notice, why: str) -> None:
         there = notice.handover
