@@ -9,23 +9,20 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sartor.specbase import Spec
-from sartor.texts import Text
+from sartor.texts import Phrases, Text, phrases_in
 
-__all__ = ["FlowName", "FlowReplies", "FlowSpec", "SlotSpec", "placeholders"]
+__all__ = ["PLACEHOLDER", "FlowName", "FlowReplies", "FlowSpec", "SlotSpec", "placeholders"]
 
 FlowName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 """Lower-case letters, digits and underscores: a model may call a flow by it, a tool takes a slot by it."""
 
-Phrases = list[str] | dict[str, list[str]]
-"""What users say: for all languages, or by language."""
-
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
 
 
 def placeholders(text: Text) -> Iterator[tuple[str, str]]:
     """The names in braces in `text`, in every language: ``{order}``, ``{result.number}``."""
     for told in [text] if isinstance(text, str) else text.values():
-        yield from ((match[1], match[2] or "") for match in _PLACEHOLDER.finditer(told))
+        yield from ((match[1], match[2] or "") for match in PLACEHOLDER.finditer(told))
 
 
 class SlotSpec(Spec):
@@ -139,10 +136,7 @@ class FlowSpec(Spec):
 
     def phrases(self, language: str = "") -> list[str]:
         """What users say who want it, in that language, or in all."""
-        if isinstance(self.start, list):
-            return self.start
-        told = {language: self.start.get(language.partition("-")[0], [])} if language else self.start
-        return [phrase for phrases in told.values() for phrase in phrases]
+        return phrases_in(self.start, language)
 
     def _texts(self) -> Iterator[tuple[str, Text, set[str]]]:
         before: set[str] = set()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from sartor.flows.dates import show_date
-from sartor.flows.spec import FlowReplies, FlowSpec, placeholders
+from sartor.flows.spec import PLACEHOLDER, FlowReplies, FlowSpec, placeholders
 from sartor.flows.state import Flow
 from sartor.grounding import readable
 from sartor.texts import Text, in_language
@@ -15,7 +15,6 @@ from sartor.values import JSONValue
 
 __all__ = ["Wording", "parts_of"]
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?\}")
 _YES_NO: Mapping[bool, Text] = {True: {"en": "yes", "fr": "oui"}, False: {"en": "no", "fr": "non"}}
 
 
@@ -126,4 +125,4 @@ class Wording:
             name = f"{match[1]}.{match[2]}" if match[2] else match[1]
             return told.get(name, "–" if match[2] else match[0])
 
-        return _PLACEHOLDER.sub(value, in_language(text, self._language))
+        return PLACEHOLDER.sub(value, in_language(text, self._language))

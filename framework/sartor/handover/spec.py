@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sartor.specbase import Spec
-from sartor.texts import Text
+from sartor.texts import Phrases, Text, phrases_in
 
 __all__ = ["HandOverSpec", "HandOverWhen"]
 
@@ -27,7 +27,7 @@ class HandOverSpec(Spec):
     channel: str = ""
     """The bot's channel by which people are told, such as ``webhook``. Empty: they look with `sartor handovers`, or by
     the API."""
-    ask: list[str] | dict[str, list[str]] = {
+    ask: Phrases = {
         "en": [
             "talk to a human",
             "speak to a person",
@@ -71,5 +71,4 @@ class HandOverSpec(Spec):
     @property
     def phrases(self) -> list[str]:
         """What users say who want a person, in all languages."""
-        told = self.ask.values() if isinstance(self.ask, dict) else [self.ask]
-        return [phrase for phrases in told for phrase in phrases]
+        return phrases_in(self.ask)
