@@ -85,16 +85,25 @@ class TurnPath:
 
     async def run(self) -> Reply:
         """Walk the path within the turn's time, commit what came of it, and say that it is over."""
-        deadline = asyncio.timeout(self.spec.limits.turn_seconds)
         self.emit(Started(self.turn))
         self.parts.observers.turn_started(self.turn)
         try:
-            async with deadline:
-                await self.walk()
+            await self.walk_in_time()
+            await self.handover.afterwards()
         except asyncio.CancelledError:
             self.outcome = Outcome.CANCELLED
             await self.commit()
             raise
+        reply = await self.commit()
+        self.emit(Finished(reply))
+        return reply
+
+    async def walk_in_time(self) -> None:
+        """Walk the path until its end or that of the turn's time. What fails on the way ends the reply in words."""
+        deadline = asyncio.timeout(self.spec.limits.turn_seconds)
+        try:
+            async with deadline:
+                await self.walk()
         except NamingError as error:  # the conversation is not this user's: nothing to answer, nothing to store
             self.parts.observers.turn_refused(self.turn, error)
             raise
@@ -109,10 +118,6 @@ class TurnPath:
             else:
                 log.exception("turn %s of %s failed", self.turn.id, self.parts.info.id)
                 self.fail(f"{type(error).__name__}: {error}")
-        await self.handover.afterwards()
-        reply = await self.commit()
-        self.emit(Finished(reply))
-        return reply
 
     async def commit(self) -> Reply:
         """Store what came of the turn, even when the caller goes away meanwhile."""

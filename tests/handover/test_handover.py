@@ -299,3 +299,30 @@ async def test_it_is_erased_with_the_tenant(opened):
         await say(bots, "I want to talk to a human")
         assert (await bots.erase("acme"))["handovers"] == 1
         assert await Desk(bots, "acme").open() == []
+
+
+async def test_a_caller_who_leaves_while_a_person_is_called_has_the_turn_committed(opened, monkeypatch):
+    async with opened(["Yes."]) as (bots, _):
+        bot, begun = bots["acme/desk"], asyncio.Event()
+
+        async def slow(self) -> None:
+            begun.set()
+            await asyncio.sleep(30)
+
+        monkeypatch.setattr("sartor.handover.steps.HandOverSteps.afterwards", slow)
+        task = asyncio.create_task(bot.reply("Hi", user="ann", conversation="c1"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        [stored] = await bots.store.tenant("acme").turns("c1", 5)
+        assert (stored.reply.outcome, stored.reply.text) == (Outcome.CANCELLED, "Yes.")
+
+
+async def test_a_long_conversation_is_told_from_its_end(opened):
+    async with opened(["Yes."] * 60) as (bots, _):
+        for number in range(60):
+            await say(bots, f"Question {number}")
+        await say(bots, "I want to talk to a human")
+        [there] = await Desk(bots, "acme").open()
+        assert "User: Question 59\nBot: Yes." in there.summary

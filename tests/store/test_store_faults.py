@@ -146,6 +146,7 @@ async def test_every_method_translates(
         "conversations": lambda: acme.conversations("support", "ann", 5),
         "conversation": lambda: acme.conversation("c1"),
         "turns": lambda: acme.turns("c1", 5),
+        "last_turns": lambda: acme.last_turns("c1", 5),
         "add_key": lambda: acme.add_key(KeyRow("k1", "acme", "", "digest", frozenset(), datetime.now(UTC))),
         "keys": lambda: acme.keys(),  # noqa: PLW0108
         "revoke_key": lambda: acme.revoke_key("k1"),

@@ -12,6 +12,7 @@ from sartor.errors import NamingError, StoreError
 from sartor.values import (
     Exchange,
     FlowNote,
+    HandOver,
     Origin,
     Outcome,
     Reply,
@@ -241,3 +242,29 @@ async def test_one_of_two_who_change_where_flows_stand(store: Store, make_reply:
     assert not await acme.exchange_standing("support", "ann", "c1", old={"by": "nobody"}, new={})
     assert await acme.exchange_standing("support", "ann", "c1", old=there, new={"done": True})
     assert await acme.standing("support", "ann", "c1") == {"done": True}
+
+
+async def test_the_last_turns_of_a_conversation(store: Store, make_reply: Callable[..., Reply]) -> None:
+    acme = store.tenant("acme")
+    for number in range(5):
+        await acme.commit(make_reply(f"Question {number}"))
+    assert [one.reply.turn.text for one in await acme.last_turns("c1", 2)] == ["Question 3", "Question 4"]
+    assert [one.number for one in await acme.last_turns("c1", 100)] == [1, 2, 3, 4, 5]
+    assert await acme.last_turns("c1", 0) == await acme.last_turns("c2", 5) == []
+    assert await store.tenant("globex").last_turns("c1", 5) == []
+
+
+async def test_who_spoke_first_in_a_hand_over_stays(store: Store, make_reply: Callable[..., Reply]) -> None:
+    acme = store.tenant("acme")
+    there = HandOver("h1", "acme", "support", "ann", "c1", "asked", "User: Hi", datetime.now(UTC))
+    changes = [
+        there,
+        replace(there, taken_by="Ana"),
+        replace(there, waited=True),  # of a turn that had read it before Ana spoke
+        replace(there, taken_by="Bob"),
+    ]
+    for change in changes:
+        await acme.commit(replace(make_reply(), handover=change))
+    found = await acme.handover("h1")
+    assert found is not None
+    assert (found.taken_by, found.waited) == ("Ana", True)

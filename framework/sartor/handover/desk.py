@@ -51,8 +51,8 @@ class Desk:
         return found
 
     async def turns(self, handover: str) -> list[StoredTurn]:
-        """The conversation, the oldest turn first."""
-        return await self._store.turns((await self.get(handover)).conversation, _MOST_TURNS)
+        """The conversation, the oldest turn first; of one with more than a thousand, the last ones."""
+        return await self._store.last_turns((await self.get(handover)).conversation, _MOST_TURNS)
 
     async def say(self, handover: str, text: str, *, by: str, tell: bool = True) -> Reply:
         """Say something to the user in a person's name: it is stored, and sent where the user writes from a channel.
@@ -115,7 +115,7 @@ class Desk:
         return there
 
     async def _language(self, there: HandOver, default: str) -> str:
-        turns = await self._store.turns(there.conversation, _MOST_TURNS)
+        turns = await self._store.last_turns(there.conversation, 1)
         return turns[-1].reply.turn.language if turns else default
 
     def _said(self, there: HandOver, text: str, *, author: str) -> Reply:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HandOverSteps"]
 
-_MOST_TURNS = 200
+_MOST_TURNS = 50
 _MOST_WORDS = 12
 
 
@@ -66,20 +66,19 @@ class HandOverSteps:
         limit = getattr(self._spec.when, outcome.value, None) if self._spec is not None else None
         if self._spec is None or limit is None or self._path.outcome is Outcome.HANDED_OVER:
             return
-        earlier = await self._earlier()
+        earlier = await self._earlier(limit - 1)
         run = 1
         for stored in reversed(earlier):
             if stored.reply.outcome is not outcome:
                 break
             run += 1
         if run >= limit:
-            await self._call(f"{run} turns in a row: {outcome.value}", {}, earlier)
+            await self._call(f"{run} turns in a row: {outcome.value}", {})
             await self._path.add(in_language(self._spec.reply, self._path.turn.language))
 
-    async def _call(self, reason: str, details: Mapping[str, str], earlier: list[StoredTurn] | None = None) -> None:
+    async def _call(self, reason: str, details: Mapping[str, str]) -> None:
         turn = self._path.turn
-        told = await self._earlier() if earlier is None else earlier
-        summary = summary_of(told, turn.text, turn.attributes, details)
+        summary = summary_of(await self._earlier(_MOST_TURNS), turn.text, turn.attributes, details)
         since = turn.started or datetime.now(UTC)
         self.new = HandOver(
             uuid.uuid4().hex, turn.tenant, turn.bot, turn.user, turn.conversation, reason, summary, since
@@ -104,5 +103,5 @@ class HandOverSteps:
         stems = stems_of(said)
         return any((wanted := stems_of(phrase)) and wanted <= stems for phrase in self._spec.phrases)
 
-    async def _earlier(self) -> list[StoredTurn]:
-        return await self._path.parts.store.turns(self._path.turn.conversation, _MOST_TURNS)
+    async def _earlier(self, most: int) -> list[StoredTurn]:
+        return await self._path.parts.store.last_turns(self._path.turn.conversation, most)

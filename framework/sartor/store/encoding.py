@@ -24,7 +24,16 @@ from sartor.values import (
     VerdictRecord,
 )
 
-__all__ = ["citation_json", "note_json", "passage_json", "stored_turn", "stored_turns", "tool_row", "verdict_row"]
+__all__ = [
+    "citation_json",
+    "last_turns",
+    "note_json",
+    "passage_json",
+    "stored_turn",
+    "stored_turns",
+    "tool_row",
+    "verdict_row",
+]
 
 
 class _CitationJSON(TypedDict):
@@ -55,6 +64,11 @@ _OF_CONVERSATION = (
         turns.c.number > bindparam("after"),
     )
     .order_by(turns.c.number)
+    .limit(bindparam("at_most"))
+)
+_LAST = (
+    _TURNS.where(turns.c.tenant == bindparam("of_tenant"), turns.c.conversation == bindparam("of_conversation"))
+    .order_by(turns.c.number.desc())
     .limit(bindparam("at_most"))
 )
 _TOOL_USES = (
@@ -145,6 +159,12 @@ def stored_turns(connection: Connection, tenant: str, conversation: str, limit: 
     """Turns of a conversation as they were committed, from number `after` + 1 on."""
     key = {"of_tenant": tenant, "of_conversation": conversation, "after": after, "at_most": max(limit, 0)}
     return [_stored(connection, row) for row in connection.execute(_OF_CONVERSATION, key).mappings().all()]
+
+
+def last_turns(connection: Connection, tenant: str, conversation: str, limit: int) -> list[StoredTurn]:
+    """The last turns of a conversation as they were committed, the oldest first."""
+    key = {"of_tenant": tenant, "of_conversation": conversation, "at_most": max(limit, 0)}
+    return [_stored(connection, row) for row in reversed(connection.execute(_LAST, key).mappings().all())]
 
 
 def _stored(connection: Connection, row: RowMapping) -> StoredTurn:

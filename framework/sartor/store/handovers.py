@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Boolean, Connection, RowMapping, bindparam, case, or_, select
 
 from sartor.store.schema import handovers
 from sartor.store.tenants import insert_or_skip
@@ -27,7 +27,11 @@ _CHANGE = (
         handovers.c.id == bindparam("of_id"),
         handovers.c.released.is_(None),
     )
-    .values(taken_by=bindparam("new_taken_by"), waited=bindparam("new_waited"), released=bindparam("new_released"))
+    .values(
+        taken_by=case((handovers.c.taken_by == "", bindparam("new_taken_by")), else_=handovers.c.taken_by),
+        waited=or_(handovers.c.waited, bindparam("new_waited", type_=Boolean)),
+        released=bindparam("new_released"),
+    )
 )
 
 
@@ -50,8 +54,8 @@ def find_handover(connection: Connection, tenant: str, id_: str) -> HandOver | N
 
 
 def put_handover(connection: Connection, there: HandOver) -> None:
-    """Store it, or what changed of it. Where the conversation has an open one already, that stays; one that was
-    released stays as it was."""
+    """Store it, or what changed of it. Who spoke first stays, and that the user was told to wait. Where the conversation
+    has an open one already, that stays; one that was released stays as it was."""
     row = {
         "tenant": there.tenant,
         "id": there.id,

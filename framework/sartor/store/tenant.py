@@ -10,7 +10,7 @@ from sartor.errors import KnowledgeError, NamingError
 from sartor.names import check_name
 from sartor.store import documents, feedback, handovers, keys, requests, responses, turns
 from sartor.store.database import Database
-from sartor.store.encoding import stored_turn, stored_turns
+from sartor.store.encoding import last_turns, stored_turn, stored_turns
 from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredResponse, StoredTurn
 from sartor.store.tenants import erase
 from sartor.values import Chunk, Exchange, HandOver, JSONValue, Reply, Usage
@@ -110,6 +110,11 @@ class TenantStore:
         return await self._database.read(
             lambda connection: stored_turns(connection, self.tenant, conversation, limit, after)
         )
+
+    async def last_turns(self, conversation: str, limit: int) -> list[StoredTurn]:
+        """At most `limit` turns from the end of a conversation, the oldest first."""
+        _check(conversation=conversation)
+        return await self._database.read(lambda connection: last_turns(connection, self.tenant, conversation, limit))
 
     async def add_key(self, key: KeyRow) -> None:
         """Store an API key. Raises `NamingError` for one of another tenant."""
