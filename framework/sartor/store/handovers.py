@@ -54,8 +54,8 @@ def find_handover(connection: Connection, tenant: str, id_: str) -> HandOver | N
 
 
 def put_handover(connection: Connection, there: HandOver) -> None:
-    """Store it, or what changed of it. Who spoke first stays, and that the user was told to wait. Where there is an open
-    one of the conversation already, that stays; one that was released stays as it was."""
+    """Store it, or what changed of it. Who spoke first stays, and that the user was told to wait. An open one that the
+    conversation has already stays, and one that was released stays as it was."""
     row = {
         "tenant": there.tenant,
         "id": there.id,
