@@ -97,6 +97,7 @@ def question(kind: str, **more) -> ValueSpec:
         ("boolean", False, False),
         ("email", "a.b@c.example", "a.b@c.example"),
         ("url", "https://x.example/y?z", "https://x.example/y?z"),
+        ("timezone", "Europe/Paris", "Europe/Paris"),
         ("choice", "a", "a"),
     ],
 )
@@ -126,6 +127,7 @@ def test_values_get_the_type_that_is_asked_for(kind, given, value):
         ("email", "a@b"),
         ("email", "@b.example"),
         ("email", "a b@c.example"),
+        ("timezone", "Europe/Pari"),
         ("url", "x.example"),
         ("url", "javascript:alert(1)"),
         ("url", "http://"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -26,7 +25,7 @@ from sartor.handover.spec import HandOverSpec
 from sartor.isolationspec import IsolationSpec
 from sartor.layers import Merged
 from sartor.servicespec import ServiceSpec, UsersSpec, WebSpec
-from sartor.specbase import Name, Settings, Spec
+from sartor.specbase import Name, Settings, Spec, TimeZone
 from sartor.texts import Text
 from sartor.yamlfile import KeyPath
 
@@ -162,7 +161,7 @@ class BotSpec(Spec):
     grounding: Annotated[Grounding, BeforeValidator(_short_grounding)] = Grounding()
     retrieval: Retrieval = Retrieval()
     limits: Limits = Limits()
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     """Where the bot's users are, as the IANA database calls it (``Europe/Paris``): what "tomorrow" means in a flow."""
     flows: dict[FlowName, FlowSpec] = {}
     """What must not be improvised, by name: what to ask for, to repeat, and to do."""
@@ -173,15 +172,6 @@ class BotSpec(Spec):
     web: WebSpec = WebSpec()
     plugins: dict[str, Settings] = {}
     """The plugins of this bot and their settings; their policies are asked in this order."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _a_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(f"there is no time zone {value!r}; Europe/Paris is one") from error
-        return value
 
 
 class PluginUse(BaseModel):
@@ -268,7 +258,7 @@ class ValueSpec(Spec):
 
     ask: str
     """The question, for a person."""
-    type: Literal["text", "integer", "number", "boolean", "email", "url", "choice"] = "text"
+    type: Literal["text", "integer", "number", "boolean", "email", "url", "timezone", "choice"] = "text"
     default: JsonValue = None
     """Taken when nothing is given; without it, the value must be given."""
     choices: list[str] = []

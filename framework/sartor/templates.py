@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from sartor.errors import SpecError, TemplateError
 from sartor.layers import Layer, merge
 from sartor.spec import TemplateSpec, ValueSpec, check
+from sartor.specbase import known_timezone
 from sartor.values import JSONValue, Origin
 from sartor.yamlfile import YamlFile, read_yaml
 
@@ -141,14 +142,23 @@ def parse_value(name: str, question: ValueSpec, given: JSONValue) -> JSONValue:
         case "choice":
             if text not in question.choices:
                 raise wrong(f"one of {', '.join(question.choices)}")
-        case "email":
-            local, at, host = text.rpartition("@")
-            if not (local and at and "." in host) or any(c.isspace() for c in text):
-                raise wrong("an e-mail address")
-        case "url":
-            if not _is_web_address(text):
-                raise wrong("a web address")
+        case "email" | "url" | "timezone":
+            holds, what = _KINDS[question.type]
+            if not holds(text):
+                raise wrong(what)
     return text
+
+
+def _is_email(text: str) -> bool:
+    local, at, host = text.rpartition("@")
+    return bool(local and at and "." in host) and not any(c.isspace() for c in text)
+
+
+def _is_timezone(text: str) -> bool:
+    try:
+        return bool(known_timezone(text))
+    except ValueError:
+        return False
 
 
 def _is_web_address(text: str) -> bool:
@@ -157,6 +167,14 @@ def _is_web_address(text: str) -> bool:
     except ValueError:  # such as "http://["
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not any(c.isspace() for c in text)
+
+
+_KINDS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "email": (_is_email, "an e-mail address"),
+    "url": (_is_web_address, "a web address"),
+    "timezone": (_is_timezone, "a time zone"),
+}
+"""Kinds of texts: what a text must be, and how that is called."""
 
 
 def _roots(project: Path | None) -> Iterator[Path]:

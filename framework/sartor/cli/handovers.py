@@ -31,16 +31,20 @@ def command() -> None:
 @run_async
 async def list_(tenant: str, project: Path | None) -> None:
     """List the conversations of TENANT that people have, the oldest first."""
+    from rich.markup import escape
     from rich.table import Table
 
     from sartor.cli.render import console
 
     async with _desk(project, tenant) as desk:
         found = await desk.open()
-    table = Table("id", "bot", "user", "since", "taken by", "why", box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("id", no_wrap=True, min_width=32)  # it is copied from here
+    for heading in ("bot", "user", "since", "taken by", "why"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "since")
     for one in found:
-        by = one.taken_by or "[yellow]nobody yet[/]"
-        table.add_row(one.id, one.bot, one.user, f"{one.since:%Y-%m-%d %H:%M}", by, one.reason)
+        by = escape(one.taken_by) or "[yellow]nobody yet[/]"
+        table.add_row(one.id, one.bot, escape(one.user), f"{one.since:%m-%d %H:%M}", by, escape(one.reason))
     console.print(table if found else f"[dim]Nobody waits for a person at {tenant}.[/]")
 
 

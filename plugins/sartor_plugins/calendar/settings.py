@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 from sartor.plugin import PluginSettings
+from sartor.specbase import TimeZone
 from sartor.texts import Text
 
 from sartor_plugins.calendar.hours import parse_closed, parse_hours
@@ -81,7 +81,7 @@ class CalendarReplies(PluginSettings):
 class CalendarSettings(PluginSettings):
     """Settings of the plugin `calendar`."""
 
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     """The time zone of the business, such as ``Europe/Paris``."""
     hours: str = "mon-fri 9:00-17:00"
     """When it is open: days, then times, English or French: ``mon-fri 9:00-12:00 14:00-18:00, sat 9:00-13:00``."""
@@ -115,15 +115,6 @@ class CalendarSettings(PluginSettings):
     """Bots of a tenant that give the same name share the bookings; by default a bot has its own."""
     replies: CalendarReplies = CalendarReplies()
     """What users are told when something cannot be done."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"there is no time zone {value!r}; write for example Europe/Paris") from error
-        return value
 
     @field_validator("hours")
     @classmethod
