@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import logging
 import shutil
 import sqlite3
@@ -22,12 +23,14 @@ from pathlib import Path
 import sartor
 from sartor.scaffold import make_bot, make_project
 from sartor.templates import find_template
+from sartor.values import Outcome
 
-QUESTIONS = (
-    "What does express delivery cost?",
-    "How long may I take to return a lamp?",
-    "When are you open on Saturdays?",
-)
+ANSWERS = {
+    "What does express delivery cost?": "Express delivery costs 9.90 EUR and takes one day.",
+    "How long may I take to return a lamp?": "Unused lamps can be returned within 30 days.",
+    "When are you open on Saturdays?": "Our shop is open on Saturdays from 9:00 to 13:00.",
+}
+"""What is asked in turn, and the sentence of `DOCUMENT` that the scripted model quotes."""
 DOCUMENT = """# Delivery
 
 Parcels leave our warehouse within one working day. Express delivery costs 9.90 EUR and takes one day.
@@ -60,14 +63,14 @@ async def run(turns: int) -> None:
         shutil.rmtree(folder)
 
 
-PLUGIN = """
+PLUGIN = f"""
 from sartor import Plugin, hookimpl
 from sartor.testing import ScriptedModel
 
 class Scripted(Plugin):
     @hookimpl
     def sartor_model(self):
-        return ScriptedModel(script=["I could not find that in our documents."] * 100_000, piece=16)
+        return ScriptedModel(script={list(ANSWERS.values())} * 30_000, piece=16)
 """
 
 
@@ -80,15 +83,16 @@ async def measure(bots: sartor.Bots, folder: Path, turns: int) -> None:
     other.execute("CREATE TABLE turn (id INTEGER PRIMARY KEY, text TEXT)")
     kinds = ("whole turn", "retrieval", "model in the turn", "bare model call", "bare SQLite commit")
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
-    conversation = ""
+    conversation, questions = "", itertools.cycle(ANSWERS)
     for number in range(turns + 20):
         began = time.perf_counter()
         if number % 10 == 0:
             conversation = ""
-        reply = await bot.reply(QUESTIONS[number % 3], user="u", conversation=conversation)
+        reply = await bot.reply(next(questions), user="u", conversation=conversation)
         conversation = reply.turn.conversation
         turn = time.perf_counter() - began
-        assert not reply.error, reply.error
+        if reply.outcome is not Outcome.ANSWERED:
+            raise RuntimeError(f"turn {number} ended as {reply.outcome.value}, not as an answer: {reply.text}")
         began = time.perf_counter()
         async for _ in model.astream("Hello"):
             pass
