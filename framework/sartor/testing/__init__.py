@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from sartor.testing.suites.index import IndexSuite
     from sartor.testing.suites.isolation import IsolationSuite
     from sartor.testing.suites.model import ModelSuite
+    from sartor.testing.suites.observer import ObserverSuite
     from sartor.testing.suites.policy import Judged, PolicySuite, allowed, asked, blocked, rewritten
     from sartor.testing.suites.reader import ReaderSuite
     from sartor.testing.suites.retriever import RetrieverSuite
+    from sartor.testing.suites.store import StoreSuite
     from sartor.testing.suites.tool import ToolSuite
 
 _HOME = {
@@ -46,9 +48,11 @@ _HOME = {
     "suites.index": ("IndexSuite",),
     "suites.isolation": ("IsolationSuite",),
     "suites.model": ("ModelSuite",),
+    "suites.observer": ("ObserverSuite",),
     "suites.policy": ("Judged", "PolicySuite", "allowed", "asked", "blocked", "rewritten"),
     "suites.reader": ("ReaderSuite",),
     "suites.retriever": ("RetrieverSuite",),
+    "suites.store": ("StoreSuite",),
     "suites.tool": ("ToolSuite",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -64,6 +68,7 @@ __all__ = [
     "Judged",
     "ModelSuite",
     "NetworkGuard",
+    "ObserverSuite",
     "PluginSuite",
     "PolicySuite",
     "ReaderSuite",
@@ -72,6 +77,7 @@ __all__ = [
     "RuleModel",
     "Say",
     "ScriptedModel",
+    "StoreSuite",
     "ToolSuite",
     "allowed",
     "asked",
