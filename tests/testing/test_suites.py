@@ -103,6 +103,25 @@ class TestHolder(RetrieverSuite):
     examples = False
 
 
+class Page:
+    async def retrieve(self, turn, query, limit):
+        return []
+
+PAGES = {}
+
+class Ledger(Plugin):
+    """Has a table of all tenants."""
+    @hookimpl
+    def sartor_retrievers(self, bot):
+        page = PAGES[bot.tenant] = Page()
+        page.all = PAGES
+        return [page]
+
+class TestLedger(RetrieverSuite):
+    plugin = Ledger
+    examples = False
+
+
 @tool(acts=True)
 def pay(amount: int) -> str:
     "Pay an amount."
@@ -268,6 +287,7 @@ FOUND = {
     "TestShelf": {"test_passages_are_whole", "test_the_best_comes_first", "test_the_limit_holds[1]",
                   "test_each_tenant_is_given_its_own"},
     "TestHolder": {"test_two_tenants_share_nothing_that_can_change"},
+    "TestLedger": {"test_nothing_of_one_tenant_leads_to_the_other"},
     "TestPay": {"test_tools_that_act_are_those_that_say_so", "test_every_tool_has_an_example"},
     "TestDoor": {"test_nobody_gets_in_without_the_signature", "test_a_body_that_was_changed_is_refused",
                  "test_users_are_told_apart", "test_the_same_message_is_known_again",

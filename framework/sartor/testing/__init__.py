@@ -8,6 +8,8 @@ A suite is a class of pytest tests for one kind of plugin. Derive from it, name 
         plugin = OrdersPlugin
         calls = [Call("order_status", {"order_id": "A-1"})]
 
+`StoreSuite` is for no plugin: it holds a state database of yours to what the store promises.
+
 The module `sartor.testing.fixtures` is a plugin of pytest, found by itself where Sartor is installed. Names are
 imported when they are first used: suites need pytest, models need LangChain.
 """
