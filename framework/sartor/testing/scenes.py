@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sartor.errors import SartorError
 from sartor.testing.script import Call, Fail
-from sartor.values import Event, Finished, Reply, Started, ToolFinished, ToolStarted, TurnOptions
+from sartor.values import CallerTool, Event, Finished, JSONValue, Reply, Started, ToolFinished, ToolStarted, TurnOptions
 
 if TYPE_CHECKING:
     from sartor.bots import Bots
 
-__all__ = ["MARK", "SCENES", "Scene", "play"]
+__all__ = ["BOT", "MARK", "SCENES", "Scene", "play"]
 
 MARK = "xylocanary"
 """A word that stands in all that users, bots, documents, tools and errors say in a scene."""
+
+
+_UNKNOWN = "I do not know that."
+BOT: Mapping[str, JSONValue] = {"plugins": {"desk": {}}, "hand_over": {}, "replies": {"unknown": _UNKNOWN}}
+"""The bot's settings."""
+_WHAT: Mapping[str, JSONValue] = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,10 @@ class Scene:
     script: Sequence[object] = ()
     leaves: bool = False
     """Whether the caller goes away while the tool runs."""
+    before: str = ""
+    """What ann said in the conversation before."""
     user: str = "ann"
-    """Who speaks; the conversation is ann's."""
+    tools: tuple[CallerTool, ...] = ()
 
 
 SCENES: Mapping[str, Scene] = {
@@ -44,16 +53,27 @@ SCENES: Mapping[str, Scene] = {
     "failed": Scene(MARK, "failed", [Fail(f"no {MARK}")]),
     "failed while it speaks": Scene(MARK, "failed", [Fail(f"no {MARK}", after=f"It is {MARK}, and so on, and on")]),
     "cancelled": Scene(MARK, "cancelled", [Call("look_up", {"what": f"{MARK} forever"})], leaves=True),
+    "unknown": Scene(MARK, "unknown", [_UNKNOWN]),
+    "a tool of the caller": Scene(
+        MARK, "calls", [Call("measure", {"what": MARK})], tools=(CallerTool("measure", "Measure something.", _WHAT),)
+    ),
+    "handed over": Scene(f"Let me talk to a human, {MARK}", "handed_over"),
+    "silent": Scene(MARK, "silent", before="Let me talk to a human"),
     "overloaded": Scene(f"overloaded {MARK}", "OverloadedError"),
-    "not theirs": Scene(MARK, "NamingError", user="bob"),
+    "not theirs": Scene(MARK, "NamingError", before="forbidden", user="bob"),
 }
 
 
 async def play(bots: Bots, scene: Scene, turn: str, tenant: str = "acme") -> tuple[object, ...]:
     """The events of the scene without what differs each time, what was stored of it, and how it ended."""
-    bot, options, conversation = bots[f"{tenant}/support"], TurnOptions(id=turn), f"conversation-{turn}"
-    if scene.user != "ann":
-        await bot.reply("forbidden", user="ann", conversation=conversation, options=TurnOptions(id=f"{turn}-first"))
+    bot, options, conversation = (
+        bots[f"{tenant}/support"],
+        TurnOptions(id=turn, tools=scene.tools),
+        f"conversation-{turn}",
+    )
+    if scene.before:
+        first = TurnOptions(id=f"{turn}-first")
+        await bot.reply(scene.before, user="ann", conversation=conversation, options=first)
     told: list[object] = []
     ends = ""
     try:
@@ -86,4 +106,5 @@ def _steady(event: Event) -> Event:
 def _whole(reply: Reply) -> Reply:
     tools = tuple(replace(use, result=replace(use.result, seconds=0)) for use in reply.tools)
     seconds = dict.fromkeys(reply.seconds, 0.0)
-    return replace(reply, turn=replace(reply.turn, started=None), seconds=seconds, tools=tools)
+    called = reply.handover and replace(reply.handover, id="", since=datetime(2026, 1, 1, tzinfo=UTC))
+    return replace(reply, turn=replace(reply.turn, started=None), seconds=seconds, tools=tools, handover=called)

@@ -18,7 +18,7 @@ from sartor.plugins import PluginSet
 from sartor.testing.desk import DeskPlugin
 from sartor.testing.guard import NetworkGuard
 from sartor.testing.project import write_project
-from sartor.testing.scenes import MARK, SCENES, play
+from sartor.testing.scenes import BOT, MARK, SCENES, play
 from sartor.testing.suites.base import PluginSuite, run
 from sartor.testing.suites.isolation import reach
 from sartor.testing.watching import ObserverWatch
@@ -71,13 +71,11 @@ class ObserverSuite(PluginSuite):
         self, root: Path, scenes: Sequence[str], watch: ObserverWatch | None = None
     ) -> AsyncIterator[Bots]:
         """An open project of two bots whose model speaks as the scenes say, with the observers of `watch`."""
-        other = json.dumps({"title": "Globex", "plugins": {"desk": {}}})
         write_project(
             root,
             [line for scene in scenes for line in SCENES[scene].script],
-            plugins={"desk": {}},
             classes={"desk": DeskPlugin},
-            files={"tenants/globex/support/bot.yaml": other},
+            files={f"tenants/{tenant}/support/bot.yaml": json.dumps(dict(BOT)) for tenant in ("acme", "globex")},
         )
         with NetworkGuard().closed():
             async with sartor.open(root) as bots:
@@ -135,7 +133,7 @@ class ObserverSuite(PluginSuite):
         assert played == alone, "the turn is another one without it"
 
     def test_many_turns_at_once_do_not_break_it(self, tmp_path: Path) -> None:
-        scenes = ["answered", "blocked", "overloaded", "not theirs"] * 6
+        scenes = ["answered", "blocked", "overloaded", "silent"] * 6
         watch, held = ObserverWatch(self.observers(tmp_path)), list[str]()
 
         async def work() -> None:
