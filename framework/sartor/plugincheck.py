@@ -33,6 +33,7 @@ SUITES: Mapping[str, str] = {
     "sartor_index": "IndexSuite",
     "sartor_embeddings": "EmbeddingsSuite",
     "sartor_readers": "ReaderSuite",
+    "sartor_observers": "ObserverSuite",
 }
 """For each hook the suite of `sartor.testing` for what it gives."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -68,6 +69,8 @@ def test_check_reports_faults_of_a_package(sartor, tmp_path, monkeypatch):
 def test_check_of_an_installed_plugin(sartor, tmp_path):
     ran = sartor("plugin", "check", "topics", "-s", 'blocked=["politics"]', "-p", tmp_path)
     assert ran.code == 0 and "PolicySuite: " in ran.out and "policy topics (input; window None)" in ran.out
+    ran = sartor("plugin", "check", "telemetry", "-p", tmp_path)
+    assert ran.code == 0 and re.search(r"ObserverSuite: \d\d passed\n", ran.out), ran.out
     ran = sartor("plugin", "check", "slack", "-p", tmp_path)
     assert ran.code == 0 and "it needs settings to be made: --set bot_token, signing_secret=" in ran.out
 

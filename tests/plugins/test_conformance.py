@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
+from opentelemetry.sdk.trace import Tracer, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sartor.channels import Request
 from sartor.testing import (
     Call,
@@ -18,6 +21,7 @@ from sartor.testing import (
     EmbeddingsSuite,
     IndexSuite,
     ModelSuite,
+    ObserverSuite,
     PolicySuite,
     ReaderSuite,
     ToolSuite,
@@ -26,6 +30,8 @@ from sartor.testing import (
     rewritten,
 )
 from sartor.testing.parts import MemoryIndexPlugin, ScriptedPlugin
+from sartor.testing.scenes import MARK, SCENES
+from sartor_plugins import telemetry
 from sartor_plugins.calendar import CalendarPlugin
 from sartor_plugins.calendar.ledger import Appointment, Ledger
 from sartor_plugins.calendar.plan import Plan
@@ -210,6 +216,37 @@ class TestSlack(ChannelSuite):
 
     def old(self):
         return self.signed(b"{}", time.time() - 3600)
+
+
+class TestTelemetry(ObserverSuite):
+    plugin = telemetry.TelemetryPlugin
+    settings: ClassVar = {"endpoint": "http://collector.example:4318/v1/traces"}
+    beyond = (TracerProvider, Tracer)
+
+    @pytest.fixture(autouse=True)
+    def _collector(self, monkeypatch):
+        self.collected = InMemorySpanExporter()
+
+        def provider_for(endpoint, service):
+            provider = TracerProvider(shutdown_on_exit=False)
+            provider.add_span_processor(SimpleSpanProcessor(self.collected))
+            return provider
+
+        monkeypatch.setattr(telemetry, "provider_for", provider_for)
+
+    def passed_on(self):
+        spans = self.collected.get_finished_spans()
+        assert len([span for span in spans if span.name == "invoke_agent acme/support"]) > 10
+        return " ".join(span.to_json() for span in spans)
+
+
+class TestTelemetryWithContent(TestTelemetry):
+    settings: ClassVar = {**TestTelemetry.settings, "content": True}
+    keeps_text = True
+
+    def test_it_passes_on_what_is_said(self, tmp_path):
+        self.watched(tmp_path, tuple(SCENES))
+        assert MARK in self.passed_on()
 
 
 def test_our_plugins_state_the_hook_version():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sartor.store import Store
-from sartor.values import Chunk, Citation, Outcome, Passage, Reply, Turn, Usage
+from sartor.testing.suites.store.samples import sample_chunks, sample_reply
+from sartor.values import Chunk, Reply
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -33,29 +33,10 @@ MakeChunks = Callable[..., list[Chunk]]
 @pytest.fixture
 def make_reply() -> MakeReply:
     """A reply of acme/support to ann in conversation c1, unless told otherwise."""
-
-    def make(question: str = "How long?", text: str = "Two days.", **turn: str) -> Reply:
-        of_turn = {"id": uuid4().hex, "conversation": "c1", "tenant": "acme", "bot": "support", "user": "ann"} | turn
-        return Reply(
-            Turn(text=question, **of_turn),  # type: ignore[arg-type]
-            text,
-            Outcome.ANSWERED,
-            citations=(Citation(1, "p1", "delivery.md", "Delivery", "Two days."),),
-            passages=(Passage("p1", of_turn["tenant"], "delivery.md", "Delivery", "It takes two days.", 0.5),),
-            usage=Usage(100, 40, 10, 1),
-        )
-
-    return make
+    return sample_reply
 
 
 @pytest.fixture
 def make_chunks() -> MakeChunks:
     """`number` chunks of a document of acme/support, unless told otherwise."""
-
-    def make(number: int, source: str = "delivery.md", *, tenant: str = "acme", text: str = "Text") -> list[Chunk]:
-        return [
-            Chunk(f"{tenant}-{source}-{text}-{at}", tenant, "support", source, "Title", f"{text} {at}", at)
-            for at in range(number)
-        ]
-
-    return make
+    return sample_chunks

@@ -76,34 +76,6 @@ async def test_a_connection_that_drops_in_the_middle(store: Store, other: Any, m
     assert len(await acme.history("support", "ann", "c1", 5)) == 1
 
 
-async def test_erasing_while_turns_are_committed(store: Store, make_reply: MakeReply) -> None:
-    acme = store.tenant("acme")
-    replies = [make_reply(conversation=f"c{number}") for number in range(30)]
-    done = await asyncio.gather(
-        *(acme.commit(reply) for reply in replies[:15]),
-        acme.erase(),
-        *(acme.commit(reply) for reply in replies[15:]),
-        return_exceptions=True,
-    )
-    failed = [result for result in done if isinstance(result, BaseException)]
-    assert all(isinstance(error, StoreError) and "being erased" in str(error) for error in failed), failed
-    kept = [await acme.reply(reply.turn.id) for reply in replies]
-    assert (await acme.usage()).calls == sum(turn is not None for turn in kept)
-
-
-async def test_closing_waits_for_what_has_begun(url: str, make_reply: MakeReply) -> None:
-    store = await Store.open(url)
-    acme = store.tenant("acme")
-    commits = [asyncio.ensure_future(acme.commit(make_reply())) for _ in range(10)]
-    await asyncio.sleep(0)
-    await store.close()
-    await asyncio.gather(*commits)
-    with pytest.raises(StoreError, match="was closed"):
-        await store.tenants()
-    async with await Store.open(url) as again:
-        assert (await again.tenant("acme").usage()).calls == 10
-
-
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     monkeypatch.delitem(sys.modules, "sartor.store.postgres", raising=False)

@@ -176,17 +176,6 @@ async def test_a_closed_store_says_so(url: str) -> None:
         await store.tenant("acme").history("support", "ann", "c1", 5)
 
 
-async def test_closing_waits_for_what_has_begun(url: str, make_reply: MakeReply) -> None:
-    store = await Store.open(url)
-    acme = store.tenant("acme")
-    commits = [asyncio.ensure_future(acme.commit(make_reply())) for _ in range(10)]
-    await asyncio.sleep(0)
-    await store.close()
-    await asyncio.gather(*commits)
-    async with await Store.open(url) as again:
-        assert await again.tenant("acme").usage() == Usage(1000, 400, 100, 10)
-
-
 async def test_several_processes_lose_nothing(url: str) -> None:
     processes = [python(COMMITTING, url, f"p{number}", 25) for number in range(4)]
     said = [line for process in processes for line in process.communicate(timeout=60)[0].split()]

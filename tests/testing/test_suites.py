@@ -9,11 +9,12 @@ import xml.etree.ElementTree as ET
 import pytest
 
 FAULTY = '''
+import logging
 import re
-from sartor import ALLOW, Edit, Passage, Plugin, PluginSettings, Policy, block, hookimpl, rewrite, tool
+from sartor import ALLOW, Edit, Observer, Passage, Plugin, PluginSettings, Policy, block, hookimpl, rewrite, tool
 from sartor.channels import Answer, Channel, Message, Received, Request
 from sartor.errors import DeliveryError
-from sartor.testing import Call, ChannelSuite, IndexSuite, PolicySuite, RetrieverSuite, ToolSuite
+from sartor.testing import Call, ChannelSuite, IndexSuite, ObserverSuite, PolicySuite, RetrieverSuite, ToolSuite
 from sartor.testing import allowed, blocked, rewritten
 from sartor.testing.parts import MemoryIndex
 
@@ -102,6 +103,25 @@ class TestHolder(RetrieverSuite):
     examples = False
 
 
+class Page:
+    async def retrieve(self, turn, query, limit):
+        return []
+
+PAGES = {}
+
+class Ledger(Plugin):
+    """Has a table of all tenants."""
+    @hookimpl
+    def sartor_retrievers(self, bot):
+        page = PAGES[bot.tenant] = Page()
+        page.all = PAGES
+        return [page]
+
+class TestLedger(RetrieverSuite):
+    plugin = Ledger
+    examples = False
+
+
 @tool(acts=True)
 def pay(amount: int) -> str:
     "Pay an amount."
@@ -147,6 +167,117 @@ class Settings(PluginSettings):
 class TestUnsaid(ToolSuite):
     plugin = giving("sartor_tools", lambda: [hang], Settings=Settings, hook_versions="9")
     examples = False
+
+
+def observing(make):
+    """A plugin that gives one observer."""
+    def sartor_observers(self):
+        return [make()]
+    return type("Faulty", (Plugin,), {"__doc__": "x", "__module__": __name__,
+                                      "sartor_observers": hookimpl(sartor_observers)})
+
+class Leak(Observer):
+    """Forgets that a turn may be refused."""
+    def __init__(self):
+        self.steps = {}
+    def turn_started(self, turn):
+        self.steps[turn.id] = []
+    def step_finished(self, turn, step):
+        self.steps[turn.id].append(step)
+    def turn_finished(self, reply):
+        del self.steps[reply.turn.id]
+
+class TestLeak(ObserverSuite):
+    plugin = observing(Leak)
+
+class Hopeful(Observer):
+    """Believes that every turn has a step, that a tool succeeds, and that each turn is answered."""
+    steps = 0
+    def step_finished(self, turn, step):
+        self.steps += 1
+        if step.error:
+            raise ValueError(step.name)
+    def turn_finished(self, reply):
+        1 / self.steps
+        self.steps = 0
+        if reply.error:
+            raise ValueError
+
+class TestHopeful(ObserverSuite):
+    plugin = observing(Hopeful)
+
+class Chatty(Observer):
+    """Logs what was said."""
+    def turn_finished(self, reply):
+        logging.getLogger("chatty").debug("said %s", reply.text)
+
+class TestChatty(ObserverSuite):
+    plugin = observing(Chatty)
+
+class Printing(Observer):
+    def turn_finished(self, reply):
+        print(reply.turn.text)
+
+class TestPrinting(ObserverSuite):
+    plugin = observing(Printing)
+
+class Sending(Observer):
+    def turn_refused(self, turn, error):
+        SENT.append(turn.attributes["note"])
+
+SENT = []
+
+class TestSending(ObserverSuite):
+    plugin = observing(Sending)
+    def passed_on(self):
+        return " ".join(SENT)
+
+class Remembering(Observer):
+    """Keeps what went wrong last."""
+    def turn_finished(self, reply):
+        if reply.outcome == "failed":
+            self.last = (reply.error.encode(), "of a turn")
+
+class TestRemembering(ObserverSuite):
+    plugin = observing(Remembering)
+
+class Meddling(Observer):
+    """Takes out of a reply what it does not like."""
+    def turn_finished(self, reply):
+        reply.seconds.clear()
+
+class TestMeddling(ObserverSuite):
+    plugin = observing(Meddling)
+
+class Awaited(Observer):
+    async def turn_refused(self, turn, error):
+        """Nobody waits for it."""
+
+class TestAwaited(ObserverSuite):
+    plugin = observing(Awaited)
+
+class Hanging(Observer):
+    """Waits at the end for turns that were cancelled."""
+    ends = 0
+    def turn_started(self, turn):
+        self.ends -= 1
+    def turn_finished(self, reply):
+        self.ends += reply.outcome != "cancelled"
+    def turn_refused(self, turn, error):
+        self.ends += 1
+    def close(self):
+        assert self.ends == 0, "a turn did not end"
+
+class TestHanging(ObserverSuite):
+    plugin = observing(Hanging)
+
+ALL = Leak()
+
+class TestOneForAll(ObserverSuite):
+    plugin = observing(lambda: ALL)
+
+class TestNothing(ObserverSuite):
+    plugin = observing(object)
 '''
 
 FOUND = {
@@ -156,11 +287,25 @@ FOUND = {
     "TestShelf": {"test_passages_are_whole", "test_the_best_comes_first", "test_the_limit_holds[1]",
                   "test_each_tenant_is_given_its_own"},
     "TestHolder": {"test_two_tenants_share_nothing_that_can_change"},
+    "TestLedger": {"test_nothing_of_one_tenant_leads_to_the_other"},
     "TestPay": {"test_tools_that_act_are_those_that_say_so", "test_every_tool_has_an_example"},
     "TestDoor": {"test_nobody_gets_in_without_the_signature", "test_a_body_that_was_changed_is_refused",
                  "test_users_are_told_apart", "test_the_same_message_is_known_again",
                  "test_what_cannot_be_sent_is_a_delivery_error_without_the_text"},
     "TestOneIndex": {"test_another_bot_and_another_tenant_see_and_touch_nothing[acme-sales]"},
+    "TestLeak": {"test_turns_that_are_over_are_let_go", "test_many_turns_at_once_do_not_break_it"},
+    "TestHopeful": {"test_no_turn_breaks_it[blocked]", "test_no_turn_breaks_it[failed]",
+                    "test_no_turn_breaks_it[failed while it speaks]", "test_no_turn_breaks_it[a broken tool]",
+                    "test_many_turns_at_once_do_not_break_it"},
+    "TestChatty": {"test_what_is_said_stays_in_the_turn"},
+    "TestPrinting": {"test_what_is_said_stays_in_the_turn"},
+    "TestSending": {"test_what_is_said_stays_in_the_turn"},
+    "TestRemembering": {"test_what_is_said_stays_in_the_turn"},
+    "TestMeddling": {"test_it_changes_nothing[answered]", "test_it_changes_nothing[cancelled]"},
+    "TestAwaited": {"test_it_gives_observers_whose_methods_are_plain"},
+    "TestHanging": {"test_it_closes_after_turns_that_the_end_cancels"},
+    "TestOneForAll": {"test_two_projects_at_once_have_observers_of_their_own"},
+    "TestNothing": {"test_it_gives_observers_whose_methods_are_plain"},
     "TestUnsaid": {"test_every_setting_says_what_it_means", "test_it_was_made_for_these_hooks"},
 }  # fmt: skip
 
@@ -185,5 +330,5 @@ def test_a_fault_is_found(failed, name):
 
 
 def test_what_is_sound_in_a_faulty_plugin_is_not_blamed(failed):
-    for name in ("TestWindow", "TestOpen", "TestUnsaid"):
+    for name in ("TestWindow", "TestOpen", "TestUnsaid", "TestLeak", "TestChatty", "TestPrinting", "TestRemembering"):
         assert len(failed[name] - FOUND[name]) <= 1, failed[name]

@@ -8,6 +8,8 @@ A suite is a class of pytest tests for one kind of plugin. Derive from it, name 
         plugin = OrdersPlugin
         calls = [Call("order_status", {"order_id": "A-1"})]
 
+`StoreSuite` is for no plugin: it holds a state database of yours to what the store promises.
+
 The module `sartor.testing.fixtures` is a plugin of pytest, found by itself where Sartor is installed. Names are
 imported when they are first used: suites need pytest, models need LangChain.
 """
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
     from sartor.testing.suites.index import IndexSuite
     from sartor.testing.suites.isolation import IsolationSuite
     from sartor.testing.suites.model import ModelSuite
+    from sartor.testing.suites.observer import ObserverSuite
     from sartor.testing.suites.policy import Judged, PolicySuite, allowed, asked, blocked, rewritten
     from sartor.testing.suites.reader import ReaderSuite
     from sartor.testing.suites.retriever import RetrieverSuite
+    from sartor.testing.suites.store import StoreSuite
     from sartor.testing.suites.tool import ToolSuite
 
 _HOME = {
@@ -46,9 +50,11 @@ _HOME = {
     "suites.index": ("IndexSuite",),
     "suites.isolation": ("IsolationSuite",),
     "suites.model": ("ModelSuite",),
+    "suites.observer": ("ObserverSuite",),
     "suites.policy": ("Judged", "PolicySuite", "allowed", "asked", "blocked", "rewritten"),
     "suites.reader": ("ReaderSuite",),
     "suites.retriever": ("RetrieverSuite",),
+    "suites.store": ("StoreSuite",),
     "suites.tool": ("ToolSuite",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -64,6 +70,7 @@ __all__ = [
     "Judged",
     "ModelSuite",
     "NetworkGuard",
+    "ObserverSuite",
     "PluginSuite",
     "PolicySuite",
     "ReaderSuite",
@@ -72,6 +79,7 @@ __all__ = [
     "RuleModel",
     "Say",
     "ScriptedModel",
+    "StoreSuite",
     "ToolSuite",
     "allowed",
     "asked",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ import pytest
 
 from sartor.testing.clock import FrozenClock
 from sartor.testing.guard import NetworkGuard
-from sartor.testing.script import told
+from sartor.testing.project import write_project
 
 if TYPE_CHECKING:
     from sartor.plugin import Plugin
@@ -21,21 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["frozen_clock", "network_guard", "sartor_project", "scripted_model"]
 
 pytest.register_assert_rewrite("sartor.testing.suites")
-
-_FILES = {
-    "plugins/scripted.py": """
-        from sartor.testing.parts import ScriptedPlugin
-
-        class Scripted(ScriptedPlugin):
-            \"\"\"The model of the test.\"\"\"
-        """,
-    "plugins/memory_index.py": """
-        from sartor.testing.parts import MemoryIndexPlugin
-
-        class Memory(MemoryIndexPlugin):
-            \"\"\"The index of the test.\"\"\"
-        """,
-}
 
 
 @pytest.fixture
@@ -61,19 +44,7 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         choices: bool = False,
     ) -> Path:
         root = (tmp_path / f"project-{len(roots) + 1}").resolve()
-        model = {"plugin": "scripted", "script": [told(line) for line in script], "choices": choices}
-        project = {"model": "scripted", "models": {"scripted": model}, "embeddings": None}
-        content = {
-            **_FILES,
-            **{f"plugins/{name.replace('-', '_')}.py": _file_of(kind) for name, kind in (classes or {}).items()},
-            "sartor.yaml": json.dumps({**project, "index": {"plugin": "memory-index"}}),
-            "tenants/acme/support/bot.yaml": json.dumps({"title": "Acme", **(bot or {}), "plugins": plugins or {}}),
-            **(files or {}),
-        }
-        for name, text in content.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        write_project(root, script, plugins=plugins, files=files, classes=classes, bot=bot, choices=choices)
         roots.append(root)
         ScriptedPlugin.made[root] = []
         return root
@@ -81,12 +52,6 @@ def sartor_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     yield make
     faults = [fault for root in roots for model in ScriptedPlugin.made.pop(root) for fault in model.faults]
     assert not faults, f"the script of the test is wrong: {'; '.join(faults)}"
-
-
-def _file_of(kind: type[Plugin]) -> str:
-    """A file of a project's `plugins/` folder with a class that does what `kind` does."""
-    origin = f"from {kind.__module__} import {kind.__name__} as Tested"
-    return f"{origin}\n\n\nclass Own(Tested):\n    __doc__ = Tested.__doc__\n"
 
 
 @pytest.fixture

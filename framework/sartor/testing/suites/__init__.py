@@ -1,5 +1,18 @@
-"""Suites of pytest tests that plugins inherit, one for each kind."""
+"""Suites of pytest tests to inherit: one for each kind of plugin, and one for the state database."""
 
 from __future__ import annotations
 
-__all__ = ["base", "channel", "embeddings", "index", "isolation", "model", "policy", "reader", "retriever", "tool"]
+__all__ = [
+    "base",
+    "channel",
+    "embeddings",
+    "index",
+    "isolation",
+    "model",
+    "observer",
+    "policy",
+    "reader",
+    "retriever",
+    "store",
+    "tool",
+]

@@ -63,14 +63,14 @@ class IsolationSuite(PluginSuite):
         return own and hasattr(thing, "__dict__")
 
 
-def reach(start: object) -> dict[int, object]:
+def reach(start: object, beyond: tuple[type, ...] = ()) -> dict[int, object]:
     """Everything that can be reached from `start` by references, less what a process shares: modules, classes,
-    the globals of functions, loggers, settings' models."""
+    the globals of functions, loggers, settings' models; and less what only leads through objects of `beyond`."""
     seen: dict[int, object] = {}
     pending = [start]
     while pending:
         thing = pending.pop()
-        if id(thing) in seen or _of_process(thing):
+        if id(thing) in seen or isinstance(thing, beyond) or _of_process(thing):
             continue
         seen[id(thing)] = thing
         if isinstance(thing, types.FunctionType):
@@ -82,6 +82,7 @@ def reach(start: object) -> dict[int, object]:
             pending.append(thing.__self__)
         else:
             pending += gc.get_referents(thing)
+            pending += list(thing) if isinstance(thing, dict) else ()  # keys that are texts are no referents
     return seen
 
 
