@@ -62,7 +62,7 @@ class Apart:
     def _receive(self) -> None:
         try:
             number, told = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
             for future in self._waiting.values():
                 future.set_exception(RuntimeError(f"{self.name}: its process ended"))
@@ -92,8 +92,12 @@ async def _answer_all(make: Callable[[], Candidate], pipe: Connection) -> None:
         pipe.send(sent)
 
     def receive() -> None:
-        told = pipe.recv()
+        try:
+            told = pipe.recv()
+        except EOFError:  # whoever asked is gone
+            told = None
         if told is None:
+            asyncio.get_running_loop().remove_reader(pipe.fileno())
             ended.set()
         else:
             task = asyncio.create_task(answer(*told))
