@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,20 +18,28 @@ from llama_cpp import CreateCompletionStreamResponse, Llama
 from sartor_plugins.llama import LlamaPlugin
 from sartor_plugins.llama.model import LlamaChatModel
 
-from benchmarks.engine.work import Ask, Candidate, Setup, Told, Words
+from benchmarks.engine.work import Ask, Setup, Told, Words
 
-__all__ = ["Engine", "Locked", "Server", "answer"]
+__all__ = ["Engine", "Locked", "Server"]
 
 _RAM = 4096
 """MiB of ordinary memory for prompts that no longer fit into a context."""
 
 
-class Engine:
+class _Answers:
+    """Answers several requests at once, each on its own."""
+
+    async def answer(self, asks: Sequence[Ask]) -> list[Told]:
+        return list(await asyncio.gather(*(self.ask(one) for one in asks)))
+
+    async def ask(self, ask: Ask) -> Told:
+        raise NotImplementedError
+
+
+class Engine(_Answers):
     """Sartor's own."""
 
-    name = "engine"
-
-    def __init__(self, setup: Setup, *, speculation: int = 31, name: str = "engine") -> None:
+    def __init__(self, setup: Setup, *, speculation: int = 31) -> None:
         settings = LlamaPlugin.Settings(
             path=setup.path,
             threads=setup.threads,
@@ -40,7 +49,6 @@ class Engine:
             probe=False,
             speculation=speculation,
         )
-        self.name = name
         self._model: LlamaChatModel = LlamaPlugin(settings, Path.cwd()).sartor_model()
 
     async def start(self) -> None:
@@ -67,14 +75,14 @@ class Engine:
         await self._model.close()
 
 
-class Locked:
-    """`llama_cpp.Llama` as it is served where nothing else is at hand: a lock and a thread."""
+class Locked(_Answers):
+    """`llama_cpp.Llama` as it is served where nothing else is at hand: a lock and a thread. Always the same one: it is
+    half as fast with any of a pool, since OpenMP keeps threads for each that ever computed."""
 
-    name = "Llama, locked"
-
-    def __init__(self, setup: Setup, words: Words, context: int = 4096) -> None:
-        self._setup, self._words, self._context = setup, words, context
+    def __init__(self, setup: Setup, context: int = 4096) -> None:
+        self._setup, self._words, self._context = setup, Words(setup.path), context
         self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
     async def start(self) -> None:
         self._llama = await asyncio.to_thread(
@@ -91,7 +99,7 @@ class Locked:
         told = Told(time.perf_counter())
         prompt = self._words.prompt(ask)
         async with self._lock:
-            await asyncio.to_thread(self._read, prompt, ask.new, told)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._read, prompt, ask.new, told)
         told.prompt = len(prompt)
         return told
 
@@ -105,18 +113,16 @@ class Locked:
 
     async def close(self) -> None:
         self._llama.close()
+        self._thread.shutdown()
 
 
-class Server:
+class Server(_Answers):
     """llama.cpp's server in a process of its own, asked for completions of tokens over the loopback."""
 
-    def __init__(
-        self, setup: Setup, words: Words, binary: Path, slots: int, *, pinned: bool = False, name: str = "llama-server"
-    ) -> None:
+    def __init__(self, setup: Setup, binary: Path, slots: int, *, pinned: bool = False) -> None:
         """`pinned`: each tenant has a slot, with a memory of its own; else all slots share one memory, and what is
         idle moves to ordinary memory."""
-        self.name = name
-        self._words, self._pinned = words, pinned
+        self._words, self._pinned = Words(setup.path), pinned
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
@@ -131,7 +137,7 @@ class Server:
         self._client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             timeout=None,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=0),
             trust_env=False,
         )
 
@@ -181,8 +187,3 @@ class Server:
         await self._client.aclose()
         self._process.terminate()
         await asyncio.to_thread(self._process.wait)
-
-
-async def answer(candidate: Candidate, asks: Sequence[Ask]) -> list[Told]:
-    """The replies to `asks`, sent at once."""
-    return list(await asyncio.gather(*(candidate.ask(one) for one in asks)))

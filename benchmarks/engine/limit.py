@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from benchmarks.engine.work import Setup, Told
+from benchmarks.engine.work import Ask, Setup, Told, Words
 
 __all__ = ["Limit"]
 
@@ -19,9 +19,8 @@ _BATCH = 512
 class Limit:
     """One context, as the engine has it."""
 
-    name = "limit"
-
     def __init__(self, setup: Setup, sequences: int) -> None:
+        self._words = Words(setup.path)
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = 0
         self._model = lib.llama_model_load_from_file(setup.path.encode(), parameters)
@@ -63,7 +62,14 @@ class Limit:
                 one.pieces.append(now)
         return told
 
-    def close(self) -> None:
+    async def start(self) -> None:
+        """Everything is there."""
+
+    async def answer(self, asks: Sequence[Ask]) -> list[Told]:
+        """Answer requests whose replies have the same length."""
+        return self.run([self._words.prompt(one) for one in asks], asks[0].new)
+
+    async def close(self) -> None:
         """Free the memory."""
         lib.llama_batch_free(self._batch)
         lib.llama_free(self._context)

@@ -63,13 +63,11 @@ class Setup:
 class Candidate(Protocol):
     """Something that answers."""
 
-    name: str
-
     async def start(self) -> None:
         """Load the model."""
 
-    async def ask(self, ask: Ask) -> Told:
-        """Answer one request, streaming."""
+    async def answer(self, asks: Sequence[Ask]) -> list[Told]:
+        """Answer requests that come at once, streaming."""
 
     async def close(self) -> None:
         """Free everything."""
@@ -124,9 +122,12 @@ class Words:
 
 
 def decode_rate(told: Sequence[Told]) -> float:
-    """Tokens a second while all of `told` are written: from the latest first piece to the last piece of all."""
-    since, until = max(one.pieces[0] for one in told), max(one.pieces[-1] for one in told)
-    tokens = sum(one.new * sum(at > since for at in one.pieces) / len(one.pieces) for one in told)
+    """Tokens a second while all of `told` are written: from the latest first piece to the earliest last one, or to the
+    last of all where they came one after the other."""
+    since, until = max(one.pieces[0] for one in told), min(one.pieces[-1] for one in told)
+    if until <= since:
+        until = max(one.pieces[-1] for one in told)
+    tokens = sum(one.new * sum(since < at <= until for at in one.pieces) / len(one.pieces) for one in told)
     return tokens / (until - since)
 
 

@@ -8,22 +8,26 @@ import itertools
 import statistics
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from benchmarks.engine.candidates import Engine, Locked, Server, answer
+from benchmarks.engine.apart import Apart
+from benchmarks.engine.candidates import Engine, Locked, Server
 from benchmarks.engine.limit import Limit
 from benchmarks.engine.report import Cell, Goal, Report, p95
-from benchmarks.engine.work import Candidate, Setup, Told, Words, decode_rate, total_rate
+from benchmarks.engine.work import Setup, Told, Words, decode_rate, total_rate
 
 __all__ = ["Bench"]
 
+_LIMIT = "limit"
+_ENGINE = "engine"
 _SERVER = "llama-server"
 _PINNED = "llama-server, pinned"
 _LOCKED = "Llama, locked"
 _PLAIN = "engine, no drafts"
 _PROMISED: dict[str, list[tuple[str, float, int]]] = {
-    "decode": [("limit", 0.95, 1)],
+    "decode": [(_LIMIT, 0.95, 1)],
     "total": [(_SERVER, 1.0, 1), (_LOCKED, 3.0, 16)],
 }
 """Of a rate: beside whom, at least how many times as much, and from how many at once on."""
@@ -41,7 +45,7 @@ class Bench:
     report: Report
 
     @contextlib.asynccontextmanager
-    async def _started(self, candidates: Sequence[Candidate]) -> AsyncIterator[dict[str, Candidate]]:
+    async def _started(self, candidates: Sequence[Apart]) -> AsyncIterator[dict[str, Apart]]:
         """The candidates by name, each of which has answered once."""
         async with contextlib.AsyncExitStack() as stack:
             for one in candidates:
@@ -50,13 +54,17 @@ class Bench:
                 await one.ask(self.words.ask(0, 1, 64, 8))
             yield {one.name: one for one in candidates}
 
-    def _servers(self, slots: int, *, pinned: bool = False) -> list[Candidate]:
+    def _engine(self) -> Apart:
+        return Apart(_ENGINE, partial(Engine, self.setup))
+
+    def _locked(self) -> Apart:
+        return Apart(_LOCKED, partial(Locked, self.setup))
+
+    def _servers(self, slots: int, *, pinned: bool = False) -> list[Apart]:
         if self.server is None:
             return []
-        servers: list[Candidate] = [Server(self.setup, self.words, self.server, slots, name=_SERVER)]
-        if pinned:
-            servers.append(Server(self.setup, self.words, self.server, slots, pinned=True, name=_PINNED))
-        return servers
+        names = {_SERVER: False, _PINNED: True} if pinned else {_SERVER: False}
+        return [Apart(name, partial(Server, self.setup, self.server, slots, pinned=one)) for name, one in names.items()]
 
     async def conversations(self) -> None:
         """1, 4 and 16 at once, each of another tenant. Each round has prompts of its own, so that nobody knows them.
@@ -64,20 +72,17 @@ class Bench:
         Random weights fall into loops, which drafts profit from; so the engine is measured without drafts, too.
         """
         sizes = (1, 4) if self.quick else (1, 4, 16)
-        limit = Limit(self.setup, max(sizes))
         told: dict[tuple[str, int], list[list[Told]]] = {}
-        plain = Engine(self.setup, speculation=0, name=_PLAIN)
-        everyone: list[Candidate] = [Engine(self.setup), plain, Locked(self.setup, self.words), *self._servers(16)]
+        limit = Apart(_LIMIT, partial(Limit, self.setup, max(sizes)))
+        plain = Apart(_PLAIN, partial(Engine, self.setup, speculation=0))
+        everyone = [limit, self._engine(), plain, self._locked(), *self._servers(16)]
         async with self._started(everyone) as candidates:
             for number in range(self.rounds):
                 for size in sizes:
                     asks = [self.words.ask(one, 1000 * number + 100 * size + one, 64, 48) for one in range(size)]
-                    prompts = [self.words.prompt(one) for one in asks]
-                    told.setdefault((limit.name, size), []).append(await asyncio.to_thread(limit.run, prompts, 48))
                     for name, one in candidates.items():
-                        told.setdefault((name, size), []).append(await answer(one, asks))
-        limit.close()
-        self._tell_conversations(told, [limit.name, *candidates], sizes)
+                        told.setdefault((name, size), []).append(await one.answer(asks))
+        self._tell_conversations(told, list(candidates), sizes)
 
     def _tell_conversations(
         self, told: dict[tuple[str, int], list[list[Told]]], names: Sequence[str], sizes: Sequence[int]
@@ -88,11 +93,11 @@ class Bench:
             rows: list[list[Cell]] = []
             for name in names:
                 shown = [statistics.median(rates[name, size]) for size in sizes]
-                rows.append([name, *shown, *(_ratio(rates[name, size], rates["limit", size]) for size in sizes)])
+                rows.append([name, *shown, *(_ratio(rates[name, size], rates[_LIMIT, size]) for size in sizes)])
             heads = [*(f"{size} at once" for size in sizes), *(f"of the limit, {size}" for size in sizes)]
             self.report.table(f"Conversations: {title} tokens/s, median of {self.rounds}", heads, rows)
             for other, bound, promised in _PROMISED[title]:
-                for ours, size in itertools.product(("engine", _PLAIN), sizes):
+                for ours, size in itertools.product((_ENGINE, _PLAIN), sizes):
                     if other in names and size >= promised:
                         ratio = _ratio(rates[ours, size], rates[other, size])
                         self.report.goal(Goal(f"{title}, {size} at once, {ours} / {other}", ratio, bound))
@@ -103,11 +108,7 @@ class Bench:
         systems = [self.words.text(prefix, 5000 + tenant) for tenant in range(count)]
         first: dict[tuple[str, int], list[float]] = {}
         cached: dict[str, int] = {}
-        everyone: list[Candidate] = [
-            Engine(self.setup),
-            Locked(self.setup, self.words),
-            *self._servers(count, pinned=True),
-        ]
+        everyone = [self._engine(), self._locked(), *self._servers(count, pinned=True)]
         async with self._started(everyone) as candidates:
             for number in range(rounds):
                 for tenant, system in enumerate(systems):
@@ -128,13 +129,13 @@ class Bench:
         self.report.table(f"{count} tenants, prefixes of {prefix} tokens: ms to the first token", heads, rows)
         for name in candidates:
             if name in (_SERVER, _PINNED):
-                ratio = p95(later["engine"]) / p95(later[name])
+                ratio = p95(later[_ENGINE]) / p95(later[name])
                 self.report.goal(Goal(f"returning tenants, p95, engine / {name}", ratio, 0.5, at_most=True))
 
     async def neighbour(self) -> None:
         """A tenant sends many requests at once; a quiet one sends one after the other."""
         noise, quiet = (12, 4) if self.quick else (100, 20)
-        everyone: list[Candidate] = [Engine(self.setup), Locked(self.setup, self.words), *self._servers(16)]
+        everyone = [self._engine(), self._locked(), *self._servers(16)]
         alone: dict[str, list[Told]] = {}
         beside: dict[str, list[Told]] = {}
         loud: dict[str, list[float]] = {}
@@ -155,7 +156,7 @@ class Bench:
             )
             ratios = (first[1] / first[0], whole[1] / whole[0])
             rows.append([name, *first, ratios[0], *whole, ratios[1], len(beside[name]), statistics.median(loud[name])])
-            if name == "engine":
+            if name == _ENGINE:
                 for what, ratio in zip(("first token", "whole reply"), ratios, strict=True):
                     self.report.goal(Goal(f"quiet tenant's p95, noise / alone, {what}", ratio, 2, at_most=True))
         times = ("alone", "in noise", "ratio")
@@ -163,9 +164,9 @@ class Bench:
         heads += ["quiet replies in noise", "tokens/s of the noise"]
         self.report.table(f"A quiet tenant beside {noise} requests at once: p95 in ms", heads, rows)
 
-    async def _noise(self, one: Candidate, seed: int, noise: int, quiet: int) -> tuple[list[Told], float]:
+    async def _noise(self, one: Apart, seed: int, noise: int, quiet: int) -> tuple[list[Told], float]:
         """The quiet tenant's replies that began during the noise, and the tokens a second that the noise got."""
-        noisy = asyncio.create_task(answer(one, [self.words.ask(2, seed + at, 64, 48) for at in range(noise)]))
+        noisy = asyncio.create_task(one.answer([self.words.ask(2, seed + at, 64, 48) for at in range(noise)]))
         await asyncio.sleep(0.05 if self.quick else 0.5)
         told: list[Told] = []
         while not noisy.done() and len(told) < quiet:
@@ -177,7 +178,10 @@ class Bench:
         setup = Setup(path, self.setup.threads, self.setup.cells)
         words = Words(path)
         passage, new = (100, 48) if self.quick else (400, 256)
-        everyone: list[Candidate] = [Engine(setup, speculation=0, name=_PLAIN), Engine(setup)]
+        everyone = [
+            Apart(_PLAIN, partial(Engine, setup, speculation=0)),
+            Apart(_ENGINE, partial(Engine, setup)),
+        ]
         rates: dict[str, list[float]] = {}
         told: dict[str, list[Told]] = {}
         async with self._started(everyone) as candidates:
@@ -188,7 +192,7 @@ class Bench:
                     told.setdefault(name, []).append(reply)
                     rates.setdefault(name, []).append(decode_rate([reply]))
         same = [left.text == right.text for left, right in zip(*told.values(), strict=True)]
-        gain = _ratio(rates["engine"], rates[_PLAIN])
+        gain = _ratio(rates[_ENGINE], rates[_PLAIN])
         rows: list[list[Cell]] = []
         for name, ratio in zip(candidates, (1.0, gain), strict=True):
             drafted, accepted = (sum(map(attrgetter(one), told[name])) for one in ("drafted", "accepted"))

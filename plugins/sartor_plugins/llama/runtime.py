@@ -26,14 +26,14 @@ from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["Runtime", "load"]
 
-_SEQUENCES = 256
-"""What llama.cpp allows."""
+_SEQUENCES = 255
+"""What llama.cpp allows, but for one."""
 _BATCH = 512
 _CONVERSATIONS = 8
 """Full ones for which there is room, where there is memory enough."""
 _SHARE_OF_MEMORY = 0.25
 _MOST_SPILLED = 4096
-_IDLE_CELLS = 1024
+_IDLE_CELLS = 256
 _SLACK = 64
 """Tokens beside one conversation's, such as those of a draft."""
 

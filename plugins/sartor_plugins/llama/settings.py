@@ -75,13 +75,13 @@ class LlamaSettings(FileSettings):
     """How long a reply may take, the time in the queue counted in."""
     idle_seconds: float = Field(default=30.0, gt=0)
     """How long a caller may leave a streaming reply unread before it is ended."""
-    batch_seconds: float = Field(default=0.06, gt=0)
+    batch_seconds: float = Field(default=0.05, gt=0)
     """How long a batch may take that reads prompts; the others' replies wait meanwhile."""
     speculation: int = Field(default=31, ge=0, le=64)
     """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make
     quotes faster and change no reply."""
     idle_cells: int | None = Field(default=None, ge=0)
-    """Of `cells`, how many may hold what is kept of finished replies; default: 1024 on a CPU, where idle cells slow
+    """Of `cells`, how many may hold what is kept of finished replies; default: 256 on a CPU, where idle cells slow
     every token, and all of them on a GPU."""
     spill: int | None = Field(default=None, ge=0)
     """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to

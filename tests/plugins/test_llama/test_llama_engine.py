@@ -108,7 +108,7 @@ def test_greedy_replies_are_those_of_a_sequential_run_alone_and_in_any_batch(
 
 
 async def test_replies_in_a_batch_are_those_alone(make: Make, random_model: Path) -> None:
-    model = make(random_model, max_tokens=12, temperature=0)
+    model = make(random_model, max_tokens=12, temperature=0, idle_cells=1024)
     alone = [(await ask(model, text)).text for text in QUESTIONS]
     together = await asyncio.gather(*(ask(model, text, f"tenant{n % 3}") for n, text in enumerate(QUESTIONS)))
     again = await asyncio.gather(*(ask(model, text, f"tenant{n % 3}") for n, text in enumerate(QUESTIONS)))

@@ -78,8 +78,8 @@ class Context:
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = sizes.cells
         parameters.n_batch = parameters.n_ubatch = sizes.batch
-        parameters.n_seq_max = sizes.sequences
-        parameters.n_outputs_max = max(self.most_rows, sizes.sequences)
+        parameters.n_seq_max = sizes.sequences + 1  # the last one is for padding
+        parameters.n_outputs_max = max(self.most_rows, sizes.sequences + 1)
         parameters.kv_unified = True
         parameters.swa_full = True
         parameters.n_threads = parameters.n_threads_batch = sizes.threads
@@ -95,7 +95,7 @@ class Context:
                 remedy="Set `cells` or `context` lower, or free memory.",
             )
         self._memory = lib.llama_get_memory(self._context)
-        self._batch = _Batch(sizes.batch, sizes.sequences)
+        self._batch = _Batch(sizes.batch, sizes.sequences + 1)
         self._adapter: Adapter | None = None
 
     def close(self) -> None:
@@ -147,16 +147,20 @@ class Context:
         listen()
         return bool(lib.llama_state_seq_set_data(self._context, _bytes(saved), len(saved), sequence))
 
-    def compute(self, parts: Sequence[Part]) -> list[Rows]:
-        """Compute `parts`, together at most `sizes.batch` tokens; for each, its rows of logits.
+    def compute(self, parts: Sequence[Part], padding: int = 0) -> list[Rows]:
+        """Compute `parts`, together at most `sizes.batch` tokens; for each, its rows of logits. `padding`: tokens that
+        are computed beside them and forgotten.
 
         They are the library's own memory: valid until the next call. Raises `Stopped` when the abort flag is up,
         `Full` when there is no room, `Failed` when it fails. What was computed until then is to be trimmed by the
         caller.
         """
-        self._batch.fill(parts)
+        spare = self.sizes.sequences
+        self._batch.fill([*parts, Part((spare,), 0, [0] * padding, rows=0)] if padding else parts)
         listen()
         code = lib.llama_decode(self._context, self._batch.native)
+        if padding:
+            self.drop(spare)
         if code == 2:
             raise Stopped
         if code == 1:

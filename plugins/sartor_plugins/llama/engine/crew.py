@@ -196,14 +196,15 @@ class Crew(Generic[R, E]):
                 self.machine.context.trim(seat.number, len(track.past))
             tokens = [*track.pending[: share.count], *share.draft]
             parts.append(Part((seat.number,), len(track.past), tokens, share.rows))
+        padding = self.machine.batcher.padding(shares)
         while True:
             began = time.perf_counter()
             try:
-                rows = self.machine.context.compute(parts)
-                tokens_in_all = sum(share.count + len(share.draft) for share in shares)
-                self.machine.batcher.pace.note(tokens_in_all, time.perf_counter() - began)
+                rows = self.machine.context.compute(parts, padding)
+                self.machine.batcher.note(shares, padding, time.perf_counter() - began)
                 return rows
             except Full:
+                padding = 0
                 if not self.machine.memory.spare(shares[0].run.job.tenant):
                     raise ModelError(
                         "the memory of the model is full", remedy="Set `cells` higher or `parallel` lower."
@@ -266,6 +267,8 @@ class Crew(Generic[R, E]):
     def _leave(self, run: Run[R, E], end: BaseException | bool) -> None:
         """The reply is over: what was computed for it is kept, and its caller told."""
         self.runs.remove(run)
+        if not self.runs:
+            self.machine.batcher.shares.clear()
         run.need = None
         with contextlib.suppress(Exception):
             run.events.close()

@@ -15,12 +15,11 @@ __all__ = ["Drafter"]
 
 _LONG, _SHORT = 3, 2
 """Tokens that must be the same for a guess; the longer match is tried first."""
-_LENGTHS = (3, 7, 11, 15, 23, 31)
+_SIZES = (4, 8, 12, 16, 24, 32)
+"""Tokens of a batch that drafts fill up to: the sizes that suit the routines of CPUs."""
 _MEMORY = 0.3
-_DOUBT = 0.15
-"""Below this chance that a token is right, drafts are made only now and then."""
-_REST = 16
-"""Tokens between drafts that are made to see whether they are of use again."""
+_GLANCE = 0.1
+"""Weight of a guess that was not computed, but turned out right or wrong."""
 
 
 class Drafter:
@@ -32,47 +31,57 @@ class Drafter:
         self._known: dict[tuple[int, ...], int] = {}
         self._indexed = 0
         self._chance = 0.6
-        self._rest = 0
+        self._foreseen: tuple[int, int] | None = None
+        """A place, and the token that was guessed for it."""
 
     def guess(self, tokens: Sequence[int], most: int) -> list[int]:
-        """What may follow `tokens`, at most `most`; empty where nothing like their end stood before."""
+        """What may follow `tokens`, at most `most`; empty where nothing like their end stood before.
+
+        Where the guess is not computed, the next call sees whether it was right, which costs nothing.
+        """
         most = min(most, self._longest)
         if most < 1:
             return []
+        self._look_back(tokens)
         self._index(tokens)
         for size in (_LONG, _SHORT):
             at = self._known.get(tuple(tokens[-size:]))
             if at is not None and len(tokens) >= size:
+                self._foreseen = len(tokens), tokens[at]
                 return list(tokens[at : at + most])
         return []
 
-    def length(self, pace: Pace, others: int) -> int:
-        """How long a draft pays: the length with most expected tokens a second, in a batch with `others` tokens."""
-        if self._rest > 0:
-            self._rest -= 1
-            return 0
-        if self._chance < _DOUBT:
-            self._rest = _REST
-            return min(_LENGTHS[0], self._longest)
-        plain = pace.seconds(others + 1)
+    def length(self, pace: Pace, used: int, most: int) -> int:
+        """How long a draft of at most `most` pays in a batch of `used` tokens: the length with most expected tokens a
+        second. Those of others count, since they have to wait for it."""
+        plain = pace.padded(used)
         if plain is None:
             return 0  # learn first what a batch without a draft takes
-        best, most = 0, 1 / plain
-        for length in _LENGTHS:
-            if length > self._longest:
+        best, speed = 0, used / plain
+        for length in (size - used for size in _SIZES if size > used):
+            if length > most:
                 break
-            seconds = pace.seconds(others + 1 + length)
+            seconds = pace.seconds(used + length)
             if seconds is None:
                 return length  # try it out
-            if (speed := (1 + self._expected(length)) / seconds) > most:
-                best, most = length, speed
+            if (faster := (used + self._expected(length)) / seconds) > speed:
+                best, speed = length, faster
         return best
 
     def learn(self, drafted: int, accepted: int) -> None:
         """Of a draft, `accepted` tokens at its start were right."""
         if drafted:
+            self._foreseen = None
             tried = min(drafted, accepted + 1)
             self._chance += _MEMORY * (accepted / tried - self._chance)
+
+    def _look_back(self, tokens: Sequence[int]) -> None:
+        """Learn from the last guess, if it was not computed."""
+        if self._foreseen is not None:
+            place, token = self._foreseen
+            self._foreseen = None
+            if place < len(tokens):
+                self._chance += _GLANCE * ((tokens[place] == token) - self._chance)
 
     def _expected(self, length: int) -> float:
         """How many tokens of a draft will be right."""

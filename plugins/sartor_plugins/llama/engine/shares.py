@@ -1,10 +1,10 @@
-"""Whose tokens are computed next: deficit round robin between tenants, by tokens.
+"""Whose tokens are computed next: fair queuing between tenants, by tokens.
 
-After M. Shreedhar and G. Varghese, "Efficient Fair Queuing using Deficit Round Robin", SIGCOMM 1995: in each round a
-tenant that has work may have `quantum × weight` tokens computed; what it overdraws is missing in the next round. So
-one that has much to do cannot slow another down further than to its share, whatever it sends. Unlike there, a round is
-not served one tenant after the other: those who have most left of it go on first, so that nobody waits for the whole of
-another's share.
+After P. Goyal, H. Vin and H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996: each tenant that has work has an account
+of the tokens that were computed for it, divided by its weight, and who has had least goes on. So one that has much to
+do cannot slow another down further than to its share, whatever it sends. Nobody saves anything up while it has nothing
+to do. What it has had beyond the others' share is remembered, but for a few tokens: who waits for each reply before it
+asks again is served before those who ask for many at once.
 """
 
 from __future__ import annotations
@@ -16,32 +16,46 @@ __all__ = ["Shares"]
 
 
 class Shares:
-    """The accounts of the tenants that have work."""
+    """The accounts of the tenants, in tokens for a weight of 1."""
 
-    def __init__(self, quantum: int = 128, slack: int = 16) -> None:
-        """`slack`: tokens by which one tenant may be ahead of another within a round."""
+    def __init__(self, quantum: int = 128, slack: int = 16, forgiven: int = 64) -> None:
+        """`quantum`: tokens by which a batch may bring a tenant ahead of another; `slack`: how far it may be ahead to
+        go on all the same; `forgiven`: what is forgotten of its account when it comes with work again."""
         self._quantum = quantum
         self._slack = slack
-        self._left: dict[str, float] = {}
+        self._forgiven = forgiven
+        self._had: dict[str, float] = {}
+        self._weights: Mapping[str, float] = {}
+        self._least = 0.0
 
     def turn(self, weights: Mapping[str, float]) -> frozenset[str]:
         """The tenants, of those with work (each with its weight), that may compute now. Never empty for some."""
-        for tenant in [tenant for tenant in self._left if tenant not in weights]:
-            del self._left[tenant]  # who has nothing to do saves nothing up
-        for tenant, weight in weights.items():
-            self._left.setdefault(tenant, self._quantum * weight)
-        while weights and not any(left > 0 for left in self._left.values()):
-            for tenant, weight in weights.items():
-                self._left[tenant] = min(self._left[tenant], 0) + self._quantum * weight
-        left = {tenant: self._left[tenant] / weight for tenant, weight in weights.items()}
-        enough = max(left.values(), default=0.0) - self._slack
-        return frozenset(tenant for tenant, tokens in left.items() if tokens > 0 and tokens >= enough)
+        if not weights:
+            return frozenset()
+        self._least = min((self._had[tenant] for tenant in weights if tenant in self._weights), default=self._least)
+        for tenant in weights:
+            if tenant not in self._weights:
+                self._had[tenant] = max(self._had.get(tenant, self._least), self._least) - self._forgiven
+        self._had = {tenant: had for tenant, had in self._had.items() if tenant in weights or had > self._least}
+        self._weights = dict(weights)
+        self._least = min(self._had[tenant] for tenant in weights)
+        return frozenset(tenant for tenant in weights if self._had[tenant] <= self._least + self._slack)
 
     def left(self, tenant: str) -> int:
-        """Tokens that `tenant` may still have in this round."""
-        return max(0, math.ceil(self._left.get(tenant, 0)))
+        """Tokens that `tenant`, which has work, may have in the next batch."""
+        ahead = self._had[tenant] - self._least
+        return max(0, math.ceil((self._quantum - ahead) * self._weights[tenant]))
+
+    def had(self, tenant: str) -> float:
+        """What `tenant`, which has work, has had."""
+        return self._had[tenant]
 
     def charge(self, tenant: str, tokens: int) -> None:
-        """`tokens` of `tenant` were computed."""
-        if tenant in self._left:
-            self._left[tenant] -= tokens
+        """`tokens` of `tenant`, which has work, were computed."""
+        self._had[tenant] += tokens / self._weights[tenant]
+
+    def clear(self) -> None:
+        """Nobody has work, and all are equal again."""
+        self._had.clear()
+        self._weights = {}
+        self._least = 0.0

@@ -70,6 +70,11 @@ class Track:
         return len(self.past) + len(self.pending)
 
     @property
+    def written(self) -> int:
+        """Tokens of the reply so far."""
+        return self.length - self.prompt
+
+    @property
     def room(self) -> int:
         """Tokens that still fit."""
         return self.size - self.length

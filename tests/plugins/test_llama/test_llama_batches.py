@@ -1,0 +1,130 @@
+"""What goes into a batch: whose tokens, how many, and how fast they are together. No model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sartor_plugins.llama.engine.batches import Batcher, Run, Share
+from sartor_plugins.llama.engine.drafts import Drafter
+from sartor_plugins.llama.engine.jobs import Job, SyncOutbox
+from sartor_plugins.llama.engine.memory import Seat
+from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.track import COMPUTE, Fork, Track
+
+CURVE = {1: 5.0, 2: 14.0, 3: 17.0, 4: 20.0, 8: 25.0, 12: 30.0, 13: 36.0, 15: 37.0, 16: 28.0, 17: 32.0}
+"""Milliseconds by tokens, as a CPU has them."""
+
+
+def batcher(curve: dict[int, float] = CURVE) -> Batcher:
+    made = Batcher(512, 512, 0.05)
+    for tokens, milliseconds in curve.items():
+        made.pace.note(tokens, milliseconds / 1000)
+    made.pace.note(100, 0.1, written=0)
+    return made
+
+
+def run(tenant: str, pending: int = 1, *, read: int = 40, adapter: str = "") -> Run[Any, Any]:
+    """A reply of `tenant` that has `pending` tokens to compute behind `read` ones."""
+    prompt = [*range(1000, 1000 + read + pending)]
+    track = Track(prompt, 4096, read)
+    seat = Seat(0, Scope(tenant), prompt, 0, read, read)
+    job: Job[Any, Any] = Job(None, SyncOutbox(), tenant=tenant, adapter=adapter)
+    return Run(job, seat, track, (_ for _ in ()), Drafter(0), COMPUTE)
+
+
+def batches(filler: Batcher, runs: list[Run[Any, Any]], count: int) -> Iterator[list[Share[Any, Any]]]:
+    """The next batches; what is written stays one pending token, what is read gets less."""
+    for step in range(1, count + 1):
+        shares = filler.fill(runs)
+        for share in shares:
+            share.run.step = step
+            if not share.free:
+                filler.shares.charge(share.run.job.tenant, share.count)
+            share.run.track.computed(share.count)
+            share.run.track.pending = share.run.track.pending or [7]
+        yield shares
+
+
+def by_tenant(shares: list[Share[Any, Any]]) -> dict[str, int]:
+    told: dict[str, int] = {}
+    for share in shares:
+        told[share.run.job.tenant] = told.get(share.run.job.tenant, 0) + share.count
+    return told
+
+
+@pytest.mark.parametrize(("replies", "together"), [(1, 1), (2, 1), (3, 1), (13, 13), (16, 16), (17, 16)])
+def test_as_many_replies_go_along_as_give_most_tokens_a_second(replies: int, together: int) -> None:
+    runs = [run("acme") for _ in range(replies)]
+    told = list(batches(batcher(), runs, 30))
+    assert {len(shares) for shares in told} == {together}
+    counted = [sum(share.run is one for shares in told for share in shares) for one in runs]
+    assert max(counted) - min(counted) <= 1  # nobody is left out for long
+
+
+def test_now_and_then_all_go_along_to_see_whether_that_still_is_slower() -> None:
+    told = [len(shares) for shares in batches(batcher(), [run("acme"), run("acme")], 100)]
+    assert 1 < told.count(2) < 5
+    changed = batcher()
+    for _ in range(20):
+        changed.pace.note(2, 0.006)
+    assert next(batches(changed, [run("acme"), run("acme")], 1))[1:]
+
+
+def test_sixteen_tenants_with_one_reply_each_are_written_together_whoever_has_had_more() -> None:
+    filler, runs = batcher(), [run(f"tenant-{number}") for number in range(16)]
+    for number, shares in enumerate(batches(filler, runs, 30)):
+        assert len(shares) == 16
+        filler.shares.charge(f"tenant-{number % 16}", 20)  # a draft of this one, say
+
+
+def test_who_has_many_replies_does_not_ride_on_a_quiet_tenants_batches() -> None:
+    filler = batcher()
+    filler.shares.turn({"noisy": 1})
+    runs = [run("quiet"), *(run("noisy") for _ in range(16))]
+    told = [by_tenant(shares) for shares in batches(filler, runs, 200)]
+    assert told[:40] == [{"quiet": 1}] * 40  # until what is forgiven is used up
+    written = {tenant: sum(one.get(tenant, 0) for one in told[60:]) for tenant in ("quiet", "noisy")}
+    assert written["noisy"] / written["quiet"] == pytest.approx(1, rel=0.3)  # in the long run it is even
+
+
+def test_a_newcomers_prompt_is_read_at_once_and_alone() -> None:
+    filler = batcher()
+    noisy = [run("noisy", 64) for _ in range(4)] + [run("noisy") for _ in range(12)]
+    for _ in batches(filler, noisy, 5):
+        pass
+    runs = [*noisy, run("quiet", 64)]
+    assert by_tenant(filler.fill(runs)) == {"quiet": 64}
+
+
+def test_a_batch_that_reads_ends_in_time_but_for_the_rest_of_a_prompt() -> None:
+    filler, long = batcher(), run("acme", 120)
+    told = [by_tenant(shares)["acme"] for shares in batches(filler, [long], 3)]
+    assert told == [50, 70, 1]
+    both = [by_tenant(shares) for shares in batches(batcher(), [run("acme", 300), *(run("acme") for _ in range(8))], 1)]
+    assert both == [{"acme": 50 - 2 * 8 + 8}]
+
+
+def test_padding_is_added_where_it_makes_a_batch_faster() -> None:
+    filler = batcher()
+    assert [filler.padding(filler.fill([run("acme") for _ in range(count)])) for count in (1, 13, 15, 16)] == [
+        0,
+        3,
+        1,
+        0,
+    ]
+    assert filler.padding(filler.fill([run("acme", 13)])) == 0  # a prompt is read: another routine
+
+
+def test_replies_with_different_adapters_never_share_a_batch() -> None:
+    runs = [run("acme", adapter="acme"), run("lark", adapter="lark"), run("lark", adapter="lark")]
+    for shares in batches(batcher(), runs, 9):
+        assert len({share.run.job.adapter for share in shares}) == 1
+
+
+def test_a_fork_has_a_batch_of_its_own() -> None:
+    filler, fork = batcher(), run("acme")
+    fork.need = Fork(1, [], lambda _at, _row: None)
+    assert filler.fill([fork]) == []
+    assert filler.fork([run("acme"), fork]) is fork
