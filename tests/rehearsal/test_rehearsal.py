@@ -233,6 +233,32 @@ async def test_a_conversation_has_its_moment_and_may_keep_what_a_reply_says(make
     assert [fault.expected for fault in third.faults] == ["no A-17"]
 
 
+GIVEN = """
+given: {company: Brightwater, language: en}
+conversations:
+  - name: about Brightwater
+    turns: [{say: Hello, expect: {text: nobody says this}}]
+"""
+
+
+async def test_what_is_about_other_values_is_not_held(make_project):
+    values = "template: faq@1\nvalues: {company: Larkfield, contact: a@larkfield.example}\n"
+    files = {"tenants/acme/support/bot.yaml": values, "tenants/acme/support/tests/a.yaml": GIVEN}
+    root = make_project(files)
+    async with open_stage(root, [BOT]) as stage:
+        [result] = await rehearse(stage, BOT, only="Brightwater")
+        assert (result.passed, result.turns) == (True, [])
+        assert result.unfit == "for bots with company: Brightwater"
+    assert as_json([result], {})["conversations"][0]["unfit"] == result.unfit
+    suite = xml.fromstring(as_junit([result], {}).encode())
+    assert suite.get("skipped") == "1" and suite.find("testcase/skipped").get("message") == result.unfit
+    path = root / "tenants/acme/support/bot.yaml"
+    path.write_text(values.replace("Larkfield", "Brightwater"))
+    async with open_stage(root, [BOT]) as stage:
+        [result] = await rehearse(stage, BOT, only="Brightwater")
+        assert not result.passed and not result.unfit
+
+
 async def test_nothing_of_a_rehearsal_is_stored(make_project):
     files = {"tenants/acme/support/bot.yaml": BOT_YAML, "tenants/acme/support/tests/a.yaml": TEST}
     root = make_project(files, script=["The first.", "The second."])
@@ -251,6 +277,7 @@ async def test_nothing_of_a_rehearsal_is_stored(make_project):
         ("conversations: [{name: x, turns: [{say: Hi, expect: {txt: y}}]}]", "unknown key 'txt'"),
         ("conversations: [{name: x, turns: [{say: Hi, expect: {matches: '('}}]}]", "is no regular expression"),
         ("conversations: [{name: x, turns: [{say: '${nothing}'}]}]", "is no value of this bot"),
+        ("given: {city: Ghent}\nconversations: [{name: x, turns: [{say: a}]}]", "'city' is no value of acme/support"),
         ("conversations: [{name: x, turns: [{say: a}]}, {name: x, turns: [{say: a}]}]", "'x' is in"),
     ],
 )

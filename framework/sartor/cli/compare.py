@@ -46,7 +46,8 @@ async def command(bots: tuple[str, ...], models: str, only: str, html: Path | No
         async with open_stage(directory, [bot_id]) as stage:
             for name in names:
                 with console.status(f"[dim]{bot_id} on {name}…[/]"):
-                    held[name] += await rehearse(stage, bot_id, model=name, only=only, at_once=1)
+                    results = await rehearse(stage, bot_id, model=name, only=only, at_once=1)
+                    held[name] += [result for result in results if not result.unfit]
     standings = [standing(name, held[name], spec.prices.get(name)) for name in names]
     _table(standings)
     if html is not None:

@@ -89,6 +89,9 @@ def _show(result: Result) -> None:
 
     from sartor.cli.render import console
 
+    if result.unfit:
+        console.print(Text.assemble(("– ", "dim"), (f"{result.bot}  {result.name}  not held: {result.unfit}", "dim")))
+        return
     mark, colour = ("✓", "green") if result.passed else ("✗", "red")
     told = f"  {len(result.turns)} turns · {result.tokens} tokens · {result.seconds:.1f} s"
     console.print(Text.assemble((f"{mark} ", colour), (f"{result.bot}  ", "dim"), result.name, (told, "dim")))
@@ -141,6 +144,8 @@ def _summary(results: Sequence[Result], findings: dict[str, Sequence[Finding]], 
     leaks = sum(bool(found) for found in findings.values())
     colour = "red" if failed or leaks else "green"
     seconds = sum(result.seconds for result in results)
-    told = f"{len(results) - failed} of {len(results)} conversations passed"
+    held = [result for result in results if not result.unfit]
+    told = f"{len(held) - failed} of {len(held)} conversations passed"
+    told += f", {len(results) - len(held)} not held" if len(held) < len(results) else ""
     told += f", {len(findings) - leaks} of {len(findings)} smoke tests" if findings else ""
     console.print(f"[bold {colour}]{told}[/] [dim]· {seconds:.1f} s · {directory}[/]")

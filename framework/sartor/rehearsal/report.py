@@ -25,6 +25,7 @@ def as_json(results: Sequence[Result], findings: Mapping[str, Sequence[Finding]]
                 "seconds": round(result.seconds, 3),
                 "tokens": result.tokens,
                 "error": result.error,
+                "unfit": result.unfit,
                 "turns": [
                     {
                         "say": turn.say,
@@ -57,12 +58,15 @@ def as_junit(results: Sequence[Result], findings: Mapping[str, Sequence[Finding]
         name="sartor",
         tests=str(len(results) + len(findings)),
         failures=str(failed),
+        skipped=str(sum(bool(result.unfit) for result in results)),
         time=f"{sum(result.seconds for result in results):.3f}",
     )
     for result in results:
         case = xml.SubElement(
             suite, "testcase", classname=result.bot, name=result.name, file=result.file, time=f"{result.seconds:.3f}"
         )
+        if result.unfit:
+            xml.SubElement(case, "skipped", message=_clean(result.unfit))
         if not result.passed:
             lines = [result.error] if result.error else []
             for turn in result.turns:

@@ -51,6 +51,8 @@ class Result:
     seconds: float = 0.0
     error: str = ""
     """Why it could not be had at all."""
+    unfit: str = ""
+    """Why it was not held: it is about a bot with other values."""
 
     @property
     def passed(self) -> bool:
@@ -72,6 +74,7 @@ async def rehearse(
     progress: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Hold every conversation of the bot's tests whose name contains `only`, some at once; results in their order.
+    Those for a bot with other values are not held.
 
     `mode` ``record`` notes what model and tools say in the bot's `tests/recordings`, ``replay`` plays that again.
     `model` is a name under `models` in `sartor.yaml`, in place of the bot's own. Raises `SpecError` for a test that
@@ -91,10 +94,11 @@ async def rehearse(
 
     async def one(script: Script, at: int, conversation: Conversation) -> Result:
         async with gate:
-            result = Result(bot_id, conversation.name, str(script.path), parts.model_name)
+            result = Result(bot_id, conversation.name, str(script.path), parts.model_name, unfit=script.unfit)
             began = time.perf_counter()
             try:
-                await _hold(bots, parts, result, (script, at), mode)
+                if not result.unfit:
+                    await _hold(bots, parts, result, (script, at), mode)
             except Exception as error:
                 result.error = str(error) or type(error).__name__
             result.seconds = time.perf_counter() - began

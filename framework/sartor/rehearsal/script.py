@@ -168,6 +168,8 @@ class Conversation(Spec):
 class ScriptFile(Spec):
     """A file of conversation tests."""
 
+    given: Settings = {}
+    """Values of the bot that the file is about: for a bot with others its conversations are not held."""
     conversations: list[Conversation] = Field(min_length=1)
 
 
@@ -178,6 +180,8 @@ class Script:
     path: Path
     file: YamlFile
     conversations: Sequence[Conversation]
+    unfit: str = ""
+    """Why they are not held: the bot has other values than they are about."""
 
     def place(self, conversation: int, turn: int) -> str:
         """``FILE:LINE`` of a turn."""
@@ -208,4 +212,22 @@ def _read(path: Path, bot: EffectiveBot) -> Script:
     file = read_yaml(path)
     merged = merge([Layer(file, Origin.TENANT, file.data)])
     fill_values(merged, bot.info.values)
-    return Script(path, file, check(ScriptFile, merged, str(path)).conversations)
+    told = check(ScriptFile, merged, str(path))
+    return Script(path, file, told.conversations, _unfit(told.given, bot, file))
+
+
+def _unfit(given: Settings, bot: EffectiveBot, file: YamlFile) -> str:
+    """Why conversations that are about the values `given` are not held with `bot`; empty where they are.
+
+    Raises `SpecError` for a value that the bot's template does not ask for.
+    """
+    values = bot.info.values
+    for name in given:
+        if name not in values:
+            raise SpecError(
+                f"{name!r} is no value of {bot.info.bot_id}",
+                where=file.place(("given", name)),
+                remedy=f"Its values are: {', '.join(sorted(values)) or 'none'}.",
+            )
+    others = [f"{name}: {value}" for name, value in given.items() if values[name] != value]
+    return f"for bots with {', '.join(others)}" if others else ""
