@@ -18,6 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sartor.errors import ModelError, OverloadedError
 from sartor.values import Choices, Workload
+from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, SyncOutbox
@@ -216,6 +217,20 @@ async def test_what_finds_no_room_is_copied_back_from_ordinary_memory(
     assert sum(first[tenant].text == said.text for tenant, said in second.items()) >= 10
     reused = [counts(said)[1] for said in second.values()]
     assert all(count > 100 for count in reused) if spill else all(count < 100 for count in reused[:-4])
+
+
+async def test_what_lies_in_ordinary_memory_but_for_a_few_tokens_is_not_copied_again(
+    make: Make, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = Context.save
+    monkeypatch.setattr(Context, "save", lambda context, number: saved.append(number) or save(context, number))
+    model = make(random_model, max_tokens=4, idle_cells=0)
+    text = "word " * 40
+    for ending, copies in (("", 1), ("", 1), (" and", 1), (" and" * 40, 2)):
+        said = await ask(model, text + ending, "acme")
+        assert len(saved) == copies
+    assert counts(said)[1] > 100
 
 
 async def test_replies_of_one_tenant_compute_a_common_beginning_once(make: Make, random_model: Path) -> None:

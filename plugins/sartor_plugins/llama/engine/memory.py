@@ -166,8 +166,10 @@ class Memory:
 
     def _evict(self, kept: Kept) -> None:
         if self._attic.limit and len(kept.tokens) >= _WORTH_IT:
-            data = self._context.save(kept.number)
-            if data is not None:
+            stored, same = self._attic.best(kept.scope, kept.tokens)
+            if stored is not None and same > len(kept.tokens) - _WORTH_IT:
+                self._attic.take(stored)  # nearly all of it is there already
+            elif (data := self._context.save(kept.number)) is not None:
                 self._attic.put(Stored(kept.scope, kept.tokens, data))
         self._forget(kept.number)
 
