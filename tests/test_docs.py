@@ -31,6 +31,7 @@ from sartor.cli import cli
 from sartor.plugins import Catalog, PluginSet
 from sartor.project import Project
 from sartor.rehearsal.script import find_scripts
+from sartor.templates import find_template
 from sartor.yamlfile import parse_yaml, read_yaml
 from sartor_plugins.builtin import MODEL
 
@@ -193,6 +194,11 @@ def test_yaml_validates(block, tmp_path):
     write(tmp_path / "sartor.yaml", block.text if name == "sartor.yaml" else own)
     write(tmp_path / "tenants/acme/tenant.yaml", block.text if name == "tenant.yaml" else "name: Acme\n")
     write(tmp_path / "tenants/acme/support/bot.yaml", block.text if name == "bot.yaml" else "title: Support\n")
+    if given := data.get("given"):  # tests that are about values: the bot has them
+        asked = find_template("booking@1").spec.values.items()
+        values = {value: question.example for value, question in asked if question.example} | given
+        told = json.dumps({"template": "booking@1", "values": values})
+        write(tmp_path / "tenants/acme/support/bot.yaml", told)
     if name == "template.yaml":
         folder = tmp_path / "templates" / f"{data['name']}@{str(data['version']).partition('.')[0]}"
         write(folder / "template.yaml", block.text)

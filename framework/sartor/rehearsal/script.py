@@ -225,7 +225,7 @@ def _unfit(given: Settings, bot: EffectiveBot, file: YamlFile) -> str:
     for name in given:
         if name not in values:
             raise SpecError(
-                f"{name!r} is no value of {bot.info.bot_id}",
+                f"{name!r} is no value of {bot.info.id}",
                 where=file.place(("given", name)),
                 remedy=f"Its values are: {', '.join(sorted(values)) or 'none'}.",
             )
