@@ -38,22 +38,7 @@ from sartor_plugins.builtin import MODEL
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-LANGUAGES = {
-    "python",
-    "yaml",
-    "console",
-    "text",
-    "json",
-    "markdown",
-    "mermaid",
-    "toml",
-    "html",
-    "js",
-    "css",
-    "nginx",
-    "ini",
-    "sql",
-}
+LANGUAGES = {"python", "yaml", "console", "text", "json", "markdown", "mermaid", "toml", "html", "js", "css"}
 UNUSED_HOOKS = {"sartor_retrievers"}
 """Hooks that no first-party plugin implements: passages from elsewhere need a service that we do not know."""
 
