@@ -99,11 +99,16 @@ def test_a_newcomers_prompt_is_read_at_once_and_alone() -> None:
 
 
 def test_a_batch_that_reads_ends_in_time_but_for_the_rest_of_a_prompt() -> None:
-    filler, long = batcher(), run("acme", 120)
-    told = [by_tenant(shares)["acme"] for shares in batches(filler, [long], 3)]
-    assert told == [50, 70, 1]
+    long, other = run("acme", 120), run("acme")
+    told = [by_tenant(shares)["acme"] for shares in batches(batcher(), [long, other], 3)]
+    assert told == [50 - 2 + 1, 72 + 1, 1]
     both = [by_tenant(shares) for shares in batches(batcher(), [run("acme", 300), *(run("acme") for _ in range(8))], 1)]
     assert both == [{"acme": 50 - 2 * 8 + 8}]
+
+
+def test_the_only_prompt_is_read_in_longer_stretches() -> None:
+    told = [by_tenant(shares)["acme"] for shares in batches(batcher(), [run("acme", 800)], 3)]
+    assert told == [250, 250, 300]
 
 
 def test_padding_is_added_where_it_makes_a_batch_faster() -> None:

@@ -25,6 +25,9 @@ _FEWEST = 32
 """Tokens that a batch which reads prompts may have however slow the machine is: smaller ones waste it."""
 _STRETCHED = 2
 """How much longer than others a batch may take that reads a prompt to its end."""
+_ALONE = 5
+"""How many times as long a batch may take that reads the only prompt there is: nobody waits for its end but
+newcomers, and short stretches of a long prompt take more time in all."""
 _PATIENCE = 0.25
 """How much of what fairness allows others to slow a tenant down may be used up by replies whose turn it is not: beside
 one other tenant its batches may take 1.25 times as long for them, beside 15 others 4.75 times."""
@@ -101,9 +104,10 @@ class Batcher:
             return []
         mine = [run for run in runs if run.job.adapter == first.job.adapter and isinstance(run.need, Compute)]
         batch: _Filling[R, E] = _Filling(self, weights, turn)
+        seconds = self.seconds * (_ALONE if len(runs) == 1 else 1)
         writing = [run for run in mine if _writes(run)]
         going = sum(run.job.tenant in turn for run in writing)
-        batch.read([run for run in mine if run.job.tenant in turn and not _writes(run)], going)
+        batch.read([run for run in mine if run.job.tenant in turn and not _writes(run)], going, seconds)
         batch.write(writing)
         batch.draft()
         return batch.shares
@@ -133,14 +137,13 @@ class _Filling(Generic[R, E]):
     def _used(self) -> int:
         return self._batcher.size - self._left
 
-    def read(self, runs: Sequence[Run[R, E]], writing: int) -> None:
-        """Compute stretches of what `runs` have pending, beside `writing` replies that go along, as far as nobody
-        waits too long for the end of the batch. Tenants who have little to read are first: it delays the others
-        least."""
+    def read(self, runs: Sequence[Run[R, E]], writing: int, seconds: float) -> None:
+        """Compute stretches of what `runs` have pending, beside `writing` replies that go along, in about `seconds`.
+        Tenants who have little to read are first: it delays the others least."""
         pending: dict[str, int] = {}
         for run in runs:
             pending[run.job.tenant] = pending.get(run.job.tenant, 0) + len(run.track.pending)
-        within = self._pace.within(self._batcher.seconds, self._left)
+        within = self._pace.within(seconds, self._left)
         left = min(self._left, max(_FEWEST - writing, within - DEARER * writing, 1))
         for run in sorted(runs, key=lambda run: (pending[run.job.tenant], run.job.submitted)):
             rest = len(run.track.pending)
