@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -391,38 +391,69 @@ async def test_a_from_user_that_names_nothing_is_an_error(shop):
         made.tools()
 
 
+FIND_ORDER = {"acts": False, "from_user": {"order_id": "[A-Z]{2}-[0-9]{3,6}"}}
+
+
+def write_project(folder: Path, server: Mapping[str, object]) -> Path:
+    """A project whose bot uses `server` through the built-in model."""
+    bot = {
+        "title": "Acme support",
+        "grounding": {"mode": "quote", "tool_results": "verbatim"},
+        "retrieval": {"passages": 0},
+        "plugins": {"mcp-tools": {"servers": {"shop": {**server, "start_seconds": SLOW}}}},
+    }
+    (folder / "tenants/acme/support").mkdir(parents=True)
+    (folder / "sartor.yaml").write_text("embeddings: null\n")
+    (folder / "tenants/acme/support/bot.yaml").write_text(json.dumps(bot))
+    return folder
+
+
 async def test_a_bot_uses_it_through_the_built_in_model(shop, tmp_path):
     pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
-    made = shop(find_order={})
+    made = shop(find_order=FIND_ORDER)
     await made.pin()
-    digest = made.wanted["find_order"]["sha256"]
-    project = tmp_path / "project"
-    files = {
-        "sartor.yaml": "embeddings: null\n",
-        "tenants/acme/support/bot.yaml": f"""
-            title: Acme support
-            grounding: {{mode: quote, tool_results: verbatim}}
-            retrieval: {{passages: 0}}
-            plugins:
-              mcp-tools:
-                servers:
-                  shop:
-                    command: {sys.executable}
-                    args: [{tmp_path / "server.py"}]
-                    start_seconds: {SLOW}
-                    tools:
-                      find_order:
-                        sha256: {digest}
-                        acts: false
-                        from_user: {{order_id: "[A-Z]{{2}}-[0-9]{{3,6}}"}}
-            """,
-    }
-    for name, text in files.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(textwrap.dedent(text))
-    async with sartor.open(project) as bots:
+    server = {"command": sys.executable, "args": [str(tmp_path / "server.py")], "tools": made.wanted}
+    async with sartor.open(write_project(tmp_path / "project", server)) as bots:
         reply = await bots["acme/support"].reply("Where is my order BW-1042?")
     assert [(use.call.name, dict(use.call.arguments)) for use in reply.tools] == [
         ("find_order", {"order_id": "BW-1042"})
     ]
     assert "shipped" in reply.text
+
+
+async def test_a_bot_uses_a_service_over_http_through_the_built_in_model(shop, served, tmp_path):
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
+    url = served()
+    made = shop({"url": url}, find_order=FIND_ORDER)
+    await made.pin()
+    async with sartor.open(write_project(tmp_path / "project", {"url": url, "tools": made.wanted})) as bots:
+        reply = await bots["acme/support"].reply("Where is my order BW-1042?")
+    assert [use.call.name for use in reply.tools] == ["find_order"]
+    assert "shipped" in reply.text
+
+
+EXAMPLES = os.environ.get("SARTOR_MCP_EXAMPLES", "")
+"""The folder `examples/mcpserver` of a checkout of https://github.com/modelcontextprotocol/python-sdk."""
+RUN = "import runpy, sys; runpy.run_path(sys.argv[1])['mcp'].run()"
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="SARTOR_MCP_EXAMPLES does not name the official SDK's examples")
+@pytest.mark.parametrize(
+    ("example", "tool", "argument", "pattern", "said", "told"),
+    [
+        ("parameter_descriptions", "greet_user", "name", "", "Please greet the user Miller", "Hello Miller!"),
+        ("simple_echo", "echo", "text", "[A-Z]{2}-[0-9]+", "Please echo the text BW-1042", "BW-1042"),
+    ],
+)
+async def test_the_sdks_own_examples_through_the_built_in_model(
+    shop, tmp_path, example, tool, argument, pattern, said, told
+):
+    pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
+    server = {"command": sys.executable, "args": ["-c", RUN, f"{EXAMPLES}/{example}.py"]}
+    made = shop(server, **{tool: {"acts": False, "from_user": {argument: pattern} if pattern else {}}})
+    await made.pin()
+    async with sartor.open(write_project(tmp_path / "project", {**server, "tools": made.wanted})) as bots:
+        reply = await bots["acme/support"].reply(said)
+    [use] = reply.tools
+    assert (use.call.name, use.call.arguments[argument]) == (tool, said.split()[-1])
+    assert told in reply.text
