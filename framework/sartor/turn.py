@@ -124,7 +124,9 @@ class TurnPath:
         reply = self.reply()
         storing = asyncio.ensure_future(self.parts.store.commit(reply))
         try:
-            await asyncio.shield(storing)
+            stored = await asyncio.shield(storing)
+            self.handover.stored(stored)
+            reply = replace(reply, handover=stored)
         except asyncio.CancelledError:
             await storing
             raise

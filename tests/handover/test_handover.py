@@ -22,6 +22,7 @@ from sartor.channels import Channel, Received
 from sartor.errors import DeliveryError
 
 TOLD: list = []
+IDS: list = []
 FAULTS: list = []
 
 class People(Channel):
@@ -33,6 +34,7 @@ class People(Channel):
         if FAULTS:
             raise FAULTS.pop()
         TOLD.append((notice.kind, notice.handover.conversation, notice.text))
+        IDS.append((notice.kind, notice.handover.id))
 
 class Deaf(Channel):
     name = "deaf"
@@ -55,19 +57,31 @@ UNKNOWN = "I could not find that in our documents."
 CALLED = "I am passing you on to a colleague, who will answer here."
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state(request: pytest.FixtureRequest) -> str:
+    """Where the state is kept; empty: where it is by default."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
 @pytest.fixture
 def opened(make_project: Callable[..., Path]):
     """`async with opened(script=[…], bot="…") as (bots, people)`: `people` is the module of the plugin."""
 
     @asynccontextmanager
-    async def begin(script: object = (), bot: str = BOT, **files: str) -> AsyncIterator[tuple[Bots, object]]:
+    async def begin(
+        script: object = (), bot: str = BOT, state: str = "", **files: str
+    ) -> AsyncIterator[tuple[Bots, object]]:
         content = {
             "tenants/acme/desk/bot.yaml": bot,
             "tenants/globex/desk/bot.yaml": bot,
             "plugins/people.py": CHANNEL,
             **files,
         }
-        async with sartor.open(make_project(content, script=script)) as bots:
+        root = make_project(content, script=script)
+        if state:
+            with (root / "sartor.yaml").open("a", encoding="utf-8") as project:
+                project.write(f"state: {state}\n")
+        async with sartor.open(root) as bots:
             yield bots, sys.modules[type(bots["acme/desk"].plugins[0]).__module__]
 
     return begin
@@ -239,6 +253,16 @@ async def test_two_messages_at_once_call_one_person(opened):
     async with opened() as (bots, _):
         await asyncio.gather(*(say(bots, "I want to talk to a human") for _ in range(3)))
         assert len(await Desk(bots, "acme").open()) == 1
+
+
+async def test_two_messages_at_once_tell_people_of_one_hand_over(opened, state):
+    async with opened(state=state) as (bots, people):
+        replies = await asyncio.gather(*(say(bots, "I want to talk to a human") for _ in range(3)))
+        assert [reply.outcome for reply in replies] == [Outcome.HANDED_OVER] * 3
+        [there] = await Desk(bots, "acme").open()
+        assert {reply.handover.id for reply in replies} == {there.id}
+        await settled()
+        assert [("started", there.id)] == people.IDS
 
 
 async def test_a_released_one_takes_no_more(opened):

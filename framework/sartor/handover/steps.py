@@ -76,6 +76,13 @@ class HandOverSteps:
             await self._call(f"{run} turns in a row: {outcome.value}", {})
             await self._path.add(in_language(self._spec.reply, self._path.turn.language))
 
+    def stored(self, there: HandOver | None) -> None:
+        """Learn which hand-over is stored. Where another turn of the conversation called a person first, people are
+        told of that one alone."""
+        called = self.notice is not None and self.notice.kind == "started"
+        if called and self.new is not None and (there is None or there.id != self.new.id):
+            self.notice = None
+
     async def _call(self, reason: str, details: Mapping[str, str]) -> None:
         turn = self._path.turn
         summary = summary_of(await self._earlier(_MOST_TURNS), turn.text, turn.attributes, details)

@@ -32,6 +32,7 @@ _CHANGE = (
         waited=or_(handovers.c.waited, bindparam("new_waited", type_=Boolean)),
         released=bindparam("new_released"),
     )
+    .returning(handovers)
 )
 
 
@@ -53,9 +54,10 @@ def find_handover(connection: Connection, tenant: str, id_: str) -> HandOver | N
     return None if row is None else _read(row)
 
 
-def put_handover(connection: Connection, there: HandOver) -> None:
-    """Store it, or what changed of it. Who spoke first stays, and that the user was told to wait. An open one that the
-    conversation has already stays, and one that was released stays as it was."""
+def put_handover(connection: Connection, there: HandOver) -> HandOver | None:
+    """Store it, or what changed of it; the one that the conversation has then. Who spoke first stays, and that the user
+    was told to wait. An open one that the conversation has already stays, and one that was released stays as it was:
+    where it is the only one, that is none."""
     row = {
         "tenant": there.tenant,
         "id": there.id,
@@ -76,8 +78,18 @@ def put_handover(connection: Connection, there: HandOver) -> None:
         "new_waited": there.waited,
         "new_released": there.released,
     }
-    if connection.execute(_CHANGE, change).rowcount == 0:
-        connection.execute(insert_or_skip(connection, handovers), row)
+    if (changed := connection.execute(_CHANGE, change).mappings().one_or_none()) is not None:
+        return _read(changed)
+    connection.execute(insert_or_skip(connection, handovers), row)
+    return open_handover(
+        connection,
+        {
+            "of_tenant": there.tenant,
+            "of_bot": there.bot,
+            "of_user": there.user,
+            "of_conversation": there.conversation,
+        },
+    )
 
 
 def _read(row: RowMapping) -> HandOver:

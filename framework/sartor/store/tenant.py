@@ -72,17 +72,18 @@ class TenantStore:
         _check(handover=handover)
         return await self._database.read(lambda connection: handovers.find_handover(connection, self.tenant, handover))
 
-    async def commit(self, reply: Reply) -> None:
+    async def commit(self, reply: Reply) -> HandOver | None:
         """Store a turn, its usage, tool uses and verdicts, all or nothing; the conversation is created when new.
 
-        The text is stored as it is given: it must be what the policies allowed. Raises `NamingError` for a turn
-        of another tenant or in a conversation of another user or bot, `StoreError` for one stored already.
+        The text is stored as it is given: it must be what the policies allowed. Where the turn has a hand-over, the
+        one that is stored is returned: another one, where another turn called a person first. Raises `NamingError` for
+        a turn of another tenant or in a conversation of another user or bot, `StoreError` for one stored already.
         """
         turn = reply.turn
         self._own(turn.tenant, f"Turn {turn.id!r}")
         _check(bot=turn.bot, user=turn.user, conversation=turn.conversation, turn=turn.id)
         now = datetime.now(UTC)
-        await self._database.write(lambda connection: turns.commit(connection, reply, now))
+        return await self._database.write(lambda connection: turns.commit(connection, reply, now))
 
     async def reply(self, turn_id: str) -> StoredTurn | None:
         """What is stored of a turn, for ``/why`` and the audit; None where the tenant has no such turn."""

@@ -17,7 +17,7 @@ from sartor.store.prepared import Prepared
 from sartor.store.rows import ConversationRow
 from sartor.store.schema import JSONText, conversations, tool_uses, turns, usage, verdicts
 from sartor.store.tenants import insert_or_skip, know_tenant
-from sartor.values import Exchange, JSONValue, Reply, Turn, Usage
+from sartor.values import Exchange, HandOver, JSONValue, Reply, Turn, Usage
 
 __all__ = ["commit", "conversation", "conversations_of", "exchange_standing", "history", "standing", "sum_usage"]
 
@@ -86,8 +86,9 @@ def history(connection: Connection, conversation: Conversation, limit: int) -> l
     return [Exchange(*row) for row in reversed(rows)]
 
 
-def commit(connection: Connection, reply: Reply, now: datetime) -> None:
-    """Store a turn and all that belongs to it. Raises `NamingError` for somebody else's conversation."""
+def commit(connection: Connection, reply: Reply, now: datetime) -> HandOver | None:
+    """Store a turn and all that belongs to it; the hand-over that is stored then, where the turn has one. Raises
+    `NamingError` for somebody else's conversation."""
     turn = reply.turn
     number = _next_number(connection, turn, now)
     spent = reply.usage
@@ -124,8 +125,7 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
                 "new_standing": dict(reply.standing),
             },
         )
-    if reply.handover is not None:
-        put_handover(connection, reply.handover)
+    stored = None if reply.handover is None else put_handover(connection, reply.handover)
     of_turn: dict[str, str] = {"tenant": turn.tenant, "user_id": turn.user, "turn": turn.id}
     if reply.tools:
         rows = [{**of_turn, "number": at, **tool_row(use)} for at, use in enumerate(reply.tools)]
@@ -133,6 +133,7 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> None:
     if reply.verdicts:
         rows = [{**of_turn, "number": at, **verdict_row(verdict)} for at, verdict in enumerate(reply.verdicts)]
         connection.execute(_INSERT_VERDICTS, rows)
+    return stored
 
 
 def standing(connection: Connection, conversation: Conversation) -> Mapping[str, JSONValue] | None:
