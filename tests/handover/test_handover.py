@@ -279,6 +279,35 @@ async def test_a_released_one_takes_no_more(opened):
         assert second.id != there.id
 
 
+async def test_of_two_releases_at_once_one_is_done(opened, state):
+    async with opened(state=state) as (bots, people):
+        await say(bots, "I want to talk to a human")
+        desk = Desk(bots, "acme")
+        [there] = await desk.open()
+        tried = [desk.release(there.id, by=name) for name in ("Ana", "Ben", "Cem")]
+        ended = await asyncio.gather(*tried, return_exceptions=True)
+        [released] = [one for one in ended if not isinstance(one, BaseException)]
+        assert [type(one) for one in ended if one is not released] == [UsageError] * 2
+        assert (await desk.get(there.id)).taken_by == released.taken_by
+        back = [stored for stored in await desk.turns(there.id) if not stored.reply.turn.text]
+        assert [stored.reply.text for stored in back] == ["I am the assistant again. How else can I help?"]
+        await settled()
+        assert [kind for kind, *_ in people.TOLD] == ["started", "released"]
+
+
+async def test_what_a_person_says_while_another_releases_is_said_before_or_not_at_all(opened, state):
+    async with opened(state=state) as (bots, _):
+        await say(bots, "I want to talk to a human")
+        desk = Desk(bots, "acme")
+        [there] = await desk.open()
+        said, _ = await asyncio.gather(
+            desk.say(there.id, "Hi", by="Ana"), desk.release(there.id, by="Ben"), return_exceptions=True
+        )
+        told = [stored.reply.text for stored in await desk.turns(there.id) if not stored.reply.turn.text]
+        back = "I am the assistant again. How else can I help?"
+        assert told == ([back] if isinstance(said, UsageError) else ["Hi", back])
+
+
 @pytest.mark.parametrize(("text", "by"), [("", "Ana"), (" ", "Ana"), ("Hi", ""), ("x" * 20_001, "Ana")])
 async def test_what_a_person_may_say(opened, text, by):
     async with opened() as (bots, _):

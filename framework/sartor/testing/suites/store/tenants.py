@@ -45,6 +45,7 @@ WRITING: Mapping[str, Asked] = {
         "support", "ann", "c1", old={"of": "acme"}, new={"of": store.tenant}
     ),
     "commit": lambda store: store.commit(sample_reply("New?", tenant=store.tenant)),
+    "commit_said": lambda store: store.commit_said(sample_reply("Said?", tenant=store.tenant)),
     "add_key": lambda store: store.add_key(sample_key("another", store.tenant)),
     "revoke_key": lambda store: store.revoke_key("key-acme"),
     "claim": lambda store: store.claim("ann", "request-1", "fingerprint", "t9"),
