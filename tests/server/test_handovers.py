@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 HAND_OVER = "grounding: free\nhand_over: {}\nweb: {origins: ['*'], anonymous: true}\n"
@@ -39,6 +41,20 @@ async def test_a_person_answers_and_gives_the_conversation_back(serve):
         assert again.json()["text"] == "Hello again."
         late = await served.client.post(f"{url}/messages", json={"text": "Hi", "by": "Ana"}, headers=people)
         assert (late.status_code, late.json()["error"]["code"]) == (409, "released")
+
+
+async def test_of_two_who_release_at_once_one_is_told_that_it_is_released(serve):
+    async with serve(files={"tenants/acme/support/bot.yaml": HAND_OVER}) as served:
+        await served.client.post("/v1/turns", json=WANTED, headers=await served.session())
+        people = await served.key("acme", "people")
+        [there] = (await served.client.get("/v1/handovers", headers=people)).json()["data"]
+        url = f"/v1/handovers/{there['id']}/release"
+        answers = await asyncio.gather(
+            *(served.client.post(url, json={"by": name}, headers=people) for name in ("Ana", "Ben"))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        [late] = [answer for answer in answers if answer.status_code == 409]
+        assert late.json()["error"]["code"] == "released"
 
 
 async def test_nobody_else_may(serve):

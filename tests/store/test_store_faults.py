@@ -142,6 +142,7 @@ async def test_every_method_translates(
         "standing": lambda: acme.standing("support", "ann", "c1"),
         "exchange_standing": lambda: acme.exchange_standing("support", "ann", "c1", old=None, new={}),
         "commit": lambda: acme.commit(make_reply()),
+        "commit_said": lambda: acme.commit_said(make_reply()),
         "reply": lambda: acme.reply("t1"),
         "conversations": lambda: acme.conversations("support", "ann", 5),
         "conversation": lambda: acme.conversation("c1"),

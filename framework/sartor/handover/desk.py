@@ -65,7 +65,7 @@ class Desk:
             raise UsageError(f"a message has 1 to {_LONGEST} characters")
         said = self._said(there, text, author=by)
         taken = replace(there, taken_by=there.taken_by or by)
-        await self._store.commit(replace(said, handover=taken))
+        await self._store.commit_said(replace(said, handover=taken))
         if (bot := self._bot(there)) is not None:
             if tell and bot.alerts is not None:
                 bot.alerts.send(Notice("said", taken, text, said.turn.id, by))
@@ -81,7 +81,7 @@ class Desk:
         language = await self._language(there, bot.spec.languages[0])
         back = in_language(bot.spec.hand_over.back, language) if bot.spec.hand_over else ""
         said = self._said(there, back, author="")
-        await self._store.commit(replace(said, handover=released))
+        await self._store.commit_said(replace(said, handover=released))
         if bot.alerts is not None:
             bot.alerts.send(Notice("released", released, id=f"{there.id}.released"))
         if back:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sartor.bot import Bot
     from sartor.bots import Bots
     from sartor.store import TenantStore
+    from sartor.values import HandOver
 
 __all__ = ["Word"]
 
@@ -46,13 +47,15 @@ class Word:
             if there.bot != self.bot.info.bot:
                 raise NamingError(f"{self.bot.info.id} has no hand-over {said.handover!r}")
             if there.released is not None:
-                if self.bot.alerts is not None:
-                    self.bot.alerts.send(Notice("released", there, id=self.id))
+                self._tell_released(there)
             elif said.text:
                 await desk.say(said.handover, said.text, by=said.by, tell=False)
             else:
                 await desk.release(said.handover, by=said.by)
-        except (NamingError, UsageError) as error:
+        except UsageError as error:
+            log.warning("%s: %s", self._called, error.what)
+            await self._perhaps_released(desk)
+        except NamingError as error:
             log.warning("%s: %s", self._called, error.what)
         except asyncio.CancelledError:
             await self.drop()
@@ -60,6 +63,20 @@ class Word:
         except Exception as error:
             log.error("%s: %s", self._called, error.what if isinstance(error, SartorError) else fault(error))
             await self.drop()
+
+    async def _perhaps_released(self, desk: Desk) -> None:
+        """Tell who spoke that the bot has the conversation again, where somebody released it meanwhile."""
+        try:
+            there = await desk.get(self.said.handover)
+        except SartorError as error:
+            log.error("%s: %s", self._called, error.what)
+            return
+        if there.released is not None:
+            self._tell_released(there)
+
+    def _tell_released(self, there: HandOver) -> None:
+        if self.bot.alerts is not None:
+            self.bot.alerts.send(Notice("released", there, id=self.id))
 
     async def drop(self) -> None:
         """It was not said: let the same event be taken again."""

@@ -13,7 +13,7 @@ from sartor.store.database import Database
 from sartor.store.encoding import last_turns, stored_turn, stored_turns
 from sartor.store.rows import ConversationRow, DocumentRow, FeedbackRow, KeyRow, RequestRow, StoredResponse, StoredTurn
 from sartor.store.tenants import erase
-from sartor.values import Chunk, Exchange, HandOver, JSONValue, Reply, Usage
+from sartor.values import Chunk, Exchange, HandOver, JSONValue, Reply, Turn, Usage
 
 __all__ = ["TenantStore"]
 
@@ -79,11 +79,16 @@ class TenantStore:
         one that is stored is returned: another one, where another turn called a person first. Raises `NamingError` for
         a turn of another tenant or in a conversation of another user or bot, `StoreError` for one stored already.
         """
-        turn = reply.turn
-        self._own(turn.tenant, f"Turn {turn.id!r}")
-        _check(bot=turn.bot, user=turn.user, conversation=turn.conversation, turn=turn.id)
+        self._check_turn(reply.turn)
         now = datetime.now(UTC)
         return await self._database.write(lambda connection: turns.commit(connection, reply, now))
+
+    async def commit_said(self, reply: Reply) -> None:
+        """`commit` what a person says by a hand-over, or its release: both only as long as it is not released. Raises
+        `UsageError` where it was, and nothing is stored then."""
+        self._check_turn(reply.turn)
+        now = datetime.now(UTC)
+        await self._database.write(lambda connection: turns.commit_said(connection, reply, now))
 
     async def reply(self, turn_id: str) -> StoredTurn | None:
         """What is stored of a turn, for ``/why`` and the audit; None where the tenant has no such turn."""
@@ -259,6 +264,10 @@ class TenantStore:
     def _conversation(self, bot: str, user: str, conversation: str) -> dict[str, str]:
         _check(bot=bot, user=user, conversation=conversation)
         return {"of_tenant": self.tenant, "of_bot": bot, "of_user": user, "of_conversation": conversation}
+
+    def _check_turn(self, turn: Turn) -> None:
+        self._own(turn.tenant, f"Turn {turn.id!r}")
+        _check(bot=turn.bot, user=turn.user, conversation=turn.conversation, turn=turn.id)
 
     def _own(self, tenant: str, what: str) -> None:
         if tenant != self.tenant:

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Text, and_, bindparam, func, insert, or_, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
-from sartor.errors import NamingError, StoreError
+from sartor.errors import NamingError, StoreError, UsageError
 from sartor.store.encoding import citation_json, note_json, passage_json, tool_row, verdict_row
 from sartor.store.handovers import put_handover
 from sartor.store.prepared import Prepared
@@ -19,7 +19,16 @@ from sartor.store.schema import JSONText, conversations, tool_uses, turns, usage
 from sartor.store.tenants import insert_or_skip, know_tenant
 from sartor.values import Exchange, HandOver, JSONValue, Reply, Turn, Usage
 
-__all__ = ["commit", "conversation", "conversations_of", "exchange_standing", "history", "standing", "sum_usage"]
+__all__ = [
+    "commit",
+    "commit_said",
+    "conversation",
+    "conversations_of",
+    "exchange_standing",
+    "history",
+    "standing",
+    "sum_usage",
+]
 
 _OF_CONVERSATION = (
     conversations.c.tenant == bindparam("of_tenant"),
@@ -134,6 +143,13 @@ def commit(connection: Connection, reply: Reply, now: datetime) -> HandOver | No
         rows = [{**of_turn, "number": at, **verdict_row(verdict)} for at, verdict in enumerate(reply.verdicts)]
         connection.execute(_INSERT_VERDICTS, rows)
     return stored
+
+
+def commit_said(connection: Connection, reply: Reply, now: datetime) -> None:
+    """`commit` what is said by a hand-over. Raises `UsageError`, which undoes it, where that one was released."""
+    stored = commit(connection, reply, now)
+    if reply.handover is not None and (stored is None or stored.id != reply.handover.id):
+        raise UsageError(f"hand-over {reply.handover.id} was released meanwhile")
 
 
 def standing(connection: Connection, conversation: Conversation) -> Mapping[str, JSONValue] | None:

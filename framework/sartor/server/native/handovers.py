@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.errors import NamingError
+from sartor.errors import NamingError, UsageError
 from sartor.handover.desk import Desk
 from sartor.server.caller import Caller, needs
 from sartor.server.failures import Failure
@@ -85,16 +87,16 @@ async def get(request: Request, handover: str, caller: _People) -> HandOverObjec
 async def say(request: Request, handover: str, asked: SayRequest, caller: _People) -> TurnObject:
     """Say something to the user in a person's name."""
     desk = _desk(request, caller)
-    await _waiting(desk, handover)
-    return turn_object(await desk.say(handover, asked.text, by=asked.by), caller)
+    async with _held(desk, handover):
+        return turn_object(await desk.say(handover, asked.text, by=asked.by), caller)
 
 
 @router.post("/v1/handovers/{handover}/release")
 async def release(request: Request, handover: str, asked: PersonRequest, caller: _People) -> HandOverObject:
     """Give the conversation back to the bot."""
     desk = _desk(request, caller)
-    await _waiting(desk, handover)
-    return _object(await desk.release(handover, by=asked.by))
+    async with _held(desk, handover):
+        return _object(await desk.release(handover, by=asked.by))
 
 
 def _desk(request: Request, caller: Caller) -> Desk:
@@ -106,6 +108,17 @@ async def _known(desk: Desk, handover: str) -> HandOver:
         return await desk.get(handover)
     except NamingError as error:
         raise Failure(404, "there is no such hand-over", code="not_found") from error
+
+
+@asynccontextmanager
+async def _held(desk: Desk, handover: str) -> AsyncIterator[None]:
+    """For what can be done only while a person has the conversation, even where another releases it meanwhile."""
+    await _waiting(desk, handover)
+    try:
+        yield
+    except UsageError:
+        await _waiting(desk, handover)
+        raise
 
 
 async def _waiting(desk: Desk, handover: str) -> None:
