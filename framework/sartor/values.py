@@ -321,9 +321,10 @@ class FlowNote:
 
     name: str
     stage: str
-    """What it waits for: ``asking`` (for a slot), ``confirming``, ``changing`` (what to change). Or how it ended:
-    ``done``, ``left`` (by the user), ``stuck`` (three answers did not fit), ``unsure`` (the tool failed in a way that
-    tells nothing), ``blocked`` (by a policy). ``refused``: the tool said no, and the flow waits for what to do."""
+    """What it waits for: ``asking`` (for a slot), ``confirming``, ``changing`` (what to change). ``doing``: another
+    turn is about to do it. Or how it ended: ``done``, ``left`` (by the user), ``stuck`` (three answers did not fit),
+    ``unsure`` (the tool failed in a way that tells nothing), ``blocked`` (by a policy). ``refused``: the tool said no,
+    and the flow waits for what to do."""
     slot: str = ""
     """The slot that was asked for."""
     values: Mapping[str, JSONValue] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -101,6 +102,8 @@ flows:
 
 Talk = Callable[..., AbstractAsyncContextManager["Visit"]]
 
+Hold = Callable[["Visit"], AbstractAsyncContextManager[tuple[asyncio.Task[Reply], asyncio.Event]]]
+
 
 class Visit:
     """One user's conversation with the bot."""
@@ -145,6 +148,30 @@ def talk(make_project: Callable[..., object]) -> Talk:
             module = __import__("sys").modules[type(made.plugins[0]).__module__]
             yield Visit(made, module.BOOKED, module.FAULT)
             await made.close()
+
+    return begin
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Hold:
+    """`async with hold(visit) as (first, go)`: the user has said yes, and the booking runs until `go` is set; `first`
+    is the task of that turn."""
+
+    @asynccontextmanager
+    async def begin(visit: Visit) -> AsyncIterator[tuple[asyncio.Task[Reply], asyncio.Event]]:
+        begun, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(**arguments: object) -> dict[str, str]:
+            begun.set()
+            await go.wait()
+            return {"number": "A-7"}
+
+        tools = visit.bot._parts.tools
+        monkeypatch.setitem(tools, "book", replace(tools["book"], function=slow))
+        first = asyncio.create_task(visit.says("yes"))
+        await begun.wait()
+        yield first, go
+        await asyncio.wait([first])
 
     return begin
 

@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sartor
 from langchain_core.messages import AIMessageChunk
+from sartor.bot import Bot
 from sartor.errors import SpecError, ToolError
+from sartor.flows.doing import Doing
+from sartor.judge import Judge
 from sartor.testing import ScriptedModel
 from sartor.values import Exchange, Origin, Outcome, TurnOptions
 
@@ -387,7 +390,8 @@ class TestOnce:
             await visit.says_all(*ALL)
             replies = await asyncio.gather(visit.says("yes"), visit.says("yes"))
             assert len(visit.done) == 1
-            assert sorted(reply.outcome for reply in replies) == [Outcome.ANSWERED, Outcome.FAILED]
+            assert sorted(reply.flow.stage for reply in replies) == ["doing", "done"]
+            assert {reply.outcome for reply in replies} == {Outcome.ANSWERED}
             assert (await visit.says(START)).flow.values == {}
 
     async def test_a_tool_that_says_no_may_be_tried_again(self, talk):
@@ -411,36 +415,79 @@ class TestOnce:
             assert (await visit.says("yes")).text == "What?"
             assert visit.done == []
 
-    async def test_a_process_that_died_meanwhile(self, talk):
+    async def test_a_message_while_it_is_done_is_told_so(self, talk, hold):
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, go):
+                reply = await visit.says("is it done?")
+                assert (reply.text, reply.flow.stage) == ("That is under way. One moment, please.", "doing")
+                go.set()
+                assert (await first).text == "Booked: A-7."
+            assert (await visit.says("Hi")).text == "Hello."
+
+    async def test_a_message_that_comes_as_it_ends_is_an_ordinary_one(self, talk, hold, monkeypatch):
+        """It read that it was being done, and was then held up until that was over."""
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, go):
+                judged = Judge.input
+
+                async def late(self: Judge, text: str):
+                    go.set()
+                    await first
+                    return await judged(self, text)
+
+                monkeypatch.setattr(Judge, "input", late)
+                assert (await visit.says("Hi")).text == "Hello."
+
+    async def test_another_process_is_waited_for_as_long_as_its_turn_may_take(self, talk, hold):
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            moments = [datetime(2026, 11, 25, 12, tzinfo=UTC)]
+            other = Bot(replace(visit.bot._parts, doing=Doing(), now=lambda: moments[0]))
+            async with hold(visit) as (first, _):
+                assert (await other.reply("Hm?", user="ann", conversation="c1")).flow.stage == "doing"
+                moments[0] += timedelta(seconds=131)
+                reply = await other.reply("Hm?", user="ann", conversation="c1")
+                assert (reply.flow.stage, visit.done) == ("unsure", [])
+                assert (await other.reply("Hi", user="ann", conversation="c1")).text == "Hello."
+                first.cancel()
+
+    async def test_a_process_that_died_meanwhile(self, talk, hold):
+        """Another one, started after it, waits for the time that its turn might have taken."""
+        async with talk() as visit:
+            store = visit.bot._parts.store
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, _):
+                doing = await store.standing("desk", "ann", "c1")
+                first.cancel()
+            ended = await store.standing("desk", "ann", "c1")
+            assert ended["active"]["lease"] == doing["active"]["lease"]
+            moment = datetime(2026, 11, 25, 12, 3, tzinfo=UTC)
+            again = Bot(replace(visit.bot._parts, doing=Doing(), now=lambda: moment))
+            reply = await again.reply("yes", user="ann", conversation="c1")
+            assert (reply.flow.stage, visit.done) == ("unsure", [])
+
+    async def test_what_an_earlier_version_left_is_unsure(self, talk):
         async with talk() as visit:
             store = visit.bot._parts.store
             await visit.says_all(*ALL)
             standing = await store.standing("desk", "ann", "c1")
-            doing = {**standing, "active": {**standing["active"], "stage": "doing"}}
+            active = {name: told for name, told in standing["active"].items() if name != "lease"}
+            doing = {**standing, "active": {**active, "stage": "doing"}}
             assert await store.exchange_standing("desk", "ann", "c1", old=standing, new=doing)
             reply = await visit.says("yes")
             assert (reply.flow.stage, visit.done) == ("unsure", [])
 
-    async def test_a_caller_who_leaves_in_the_middle(self, talk, monkeypatch):
+    async def test_a_caller_who_leaves_in_the_middle(self, talk, hold):
         async with talk() as visit:
             await visit.says_all(*ALL)
-            module = sys.modules[type(visit.bot.plugins[0]).__module__]
-            begun = asyncio.Event()
-
-            async def slow(**arguments: object) -> str:
-                begun.set()
-                await asyncio.sleep(30)
-                return "never"
-
-            tools = visit.bot._parts.tools
-            monkeypatch.setitem(tools, "book", replace(tools["book"], function=slow))
-            task = asyncio.create_task(visit.says("yes"))
-            await begun.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            async with hold(visit) as (first, _):
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
             assert (await visit.says("yes")).flow.stage == "unsure"
-            assert module.BOOKED == []
+            assert visit.done == []
 
 
 class TestKept:

@@ -71,7 +71,8 @@ class FlowObject(BaseModel):
     """As under `flows` in `bot.yaml`."""
     stage: str
     """What it waits for: ``asking`` (for a slot), ``confirming`` (a yes), ``changing`` (what to change), ``refused``
-    (what to do, since it did not work). Or how it ended: ``done``, ``left``, ``stuck``, ``unsure``, ``blocked``."""
+    (what to do, since it did not work). ``doing``: another turn is about to do it. Or how it ended: ``done``,
+    ``left``, ``stuck``, ``unsure``, ``blocked``."""
     slot: str = ""
     """What was asked for."""
     values: dict[str, object] = {}
