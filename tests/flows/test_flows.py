@@ -138,6 +138,34 @@ async def test_leaving_does_nothing_and_coming_back_goes_on(talk, said):
         assert len(visit.done) == 1
 
 
+@pytest.mark.parametrize("said", ["skip", "Skip this question, please", "Passer", "je passe", "nothing", "rien"])
+async def test_a_skip_where_something_is_to_be_confirmed_is_no_yes_and_no_stop(talk, said):
+    async with talk(["The user wants to stop."]) as visit:
+        reply = await visit.says_all(*ALL, said)
+        assert (reply.text, reply.flow.stage) == (f"I did not get that.\n\n{CONFIRM}", "confirming")
+        assert (reply.usage.calls, visit.done) == (0, [])
+        assert (await visit.says("yes")).flow.stage == "done"
+
+
+async def test_a_skip_where_something_is_to_be_confirmed_leaves_out_what_may_be_left_out(talk, bot_yaml):
+    noted = bot_yaml.replace("for {name}. Shall", "for {name}, note: {note}. Shall")
+    async with talk(["The user wants to stop."], bot=noted) as visit:
+        reply = await visit.says_all(*ALL[:-1], "I have a dog", "skip")
+        assert (reply.flow.stage, "note" in reply.flow.values, "I have a dog" in reply.text) == (
+            "confirming",
+            False,
+            False,
+        )
+        assert (await visit.says("yes")).flow.stage == "done"
+        assert visit.done == [("checkup", "2026-12-14", "10:30", "Ana Ruiz", "")]
+
+
+async def test_a_skip_to_what_shall_i_change_goes_back(talk):
+    async with talk(["The user wants to stop."]) as visit:
+        reply = await visit.says_all(*ALL, "no", "skip")
+        assert (reply.text, reply.flow.stage, reply.usage.calls) == (CONFIRM, "confirming", 0)
+
+
 async def test_a_question_in_between_is_answered_and_the_flow_goes_on(talk):
     async with talk(["Parking is behind the house."]) as visit:
         await visit.says_all(START, "a check-up")

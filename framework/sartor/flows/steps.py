@@ -116,7 +116,9 @@ class FlowSteps:
             case Act.TELL:
                 await self._learn(flow, reading.values, [])
             case Act.SKIP:
-                await self._ahead(replace(flow, skipped=flow.skipped | {flow.asked}, misses=0), flow, [])
+                without = self._filling(flow).without(flow, reading.slot)
+                skipped = replace(without, skipped=without.skipped | {reading.slot}, misses=0)
+                await self._ahead(skipped, flow, [])
             case Act.CHANGE:
                 await self._ahead(self._filling(flow).without(flow, reading.slot), replace(flow, values={}), [])
             case Act.YES if flow.stage == "confirming":
