@@ -330,7 +330,7 @@ class FlowNote:
     values: Mapping[str, JSONValue] = field(default_factory=dict)
     """The slots that are known."""
     options: tuple[str, ...] = ()
-    """What there is to choose from, as a user may write it."""
+    """What a user may answer, as they may write it: the choices, yes and no, that the slot is skipped."""
     began: bool = False
     """Whether it began in this turn."""
 

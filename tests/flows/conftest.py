@@ -56,10 +56,16 @@ def count(guests: int, adult: bool, price: float = 0.0, email: str = "", phone: 
     BOOKED.append((guests, adult, price, email, phone))
     return {"guests": guests}
 
+@tool
+def tell(adult: bool, guests: int = 0, phone: str = "") -> str:
+    "Tell of guests."
+    BOOKED.append((adult,))
+    return "told"
+
 class Desk(Plugin):
     @hookimpl
     def sartor_tools(self):
-        return [free_times, book, order_status, register, count]
+        return [free_times, book, order_status, register, count, tell]
 '''
 
 BOT = """

@@ -336,6 +336,35 @@ async def test_kinds_of_slots(talk):
         assert reply.text == "3 yes 12.5 ana@example.com +44 20 7946 0000", "it acts on nothing, so it asks nothing"
 
 
+ANSWERS = """
+  guests:
+    title: {en: your table, fr: votre table}
+    start: {en: [count guests], fr: [compter]}
+    slots:
+      guests: {ask: How many?, type: integer, optional: true}
+      adult: {ask: All adults?, type: yes_no}
+      phone: {ask: Phone?, type: choice, choices: ["1", "2"], optional: true}
+    do: tell
+    done: "{guests} {adult} {phone}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "begin", "skip", "yes_no"),
+    [("en", "count guests", "Skip", ("Yes", "No")), ("fr", "compter", "Passer", ("Oui", "Non"))],
+)
+async def test_yes_no_and_skip_are_offered_and_understood(talk, language, begin, skip, yes_no):
+    async with talk(more=ANSWERS) as visit:
+        reply = await visit.says(begin, language=language)
+        assert reply.flow.options == (skip,)
+        reply = await visit.says(skip, language=language)
+        assert (reply.text, reply.flow.options) == ("All adults?", yes_no), "they are buttons, and no list in the text"
+        reply = await visit.says(yes_no[1], language=language)
+        assert (reply.flow.options, reply.text.splitlines()[1:]) == (("1", "2", skip), ["- 1", "- 2"])
+        await visit.says(skip, language=language)
+        assert visit.done == [(False,)]
+
+
 async def test_a_question_about_the_matter_does_not_begin_it(talk):
     asked = call("choose", statement="The user asks for information about: the return.")
     async with talk([asked, "Within 30 days."]) as visit:

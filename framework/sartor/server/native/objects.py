@@ -78,7 +78,8 @@ class FlowObject(BaseModel):
     values: dict[str, object] = {}
     """What is known."""
     options: list[str] = []
-    """What there is to choose from. A user answers by sending one of them as text."""
+    """What may be answered with a click: the choices, yes and no, that the question is skipped. A user answers by
+    sending one of them as text."""
 
 
 class TurnObject(BaseModel):
