@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sartor.channels import Channel
+from sartor.flows.doing import Doing
 from sartor.grounding import Readings
 from sartor.handover.alerts import Alerts
 from sartor.observing import Observers
@@ -49,6 +50,8 @@ class BotParts:
     """How people are told of hand-overs."""
     share: float = 1.0
     """The tenant's, of a model that many want at once."""
+    doing: Doing = field(default_factory=Doing)
+    """What flows do at this moment."""
     observers: Observers = field(default_factory=Observers)
     readings: Readings = field(default_factory=Readings)
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex

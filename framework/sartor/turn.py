@@ -94,7 +94,10 @@ class TurnPath:
             self.outcome = Outcome.CANCELLED
             await self.commit()
             raise
-        reply = await self.commit()
+        else:
+            reply = await self.commit()
+        finally:
+            self.flows.over()
         self.emit(Finished(reply))
         return reply
 

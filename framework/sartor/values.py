@@ -321,15 +321,16 @@ class FlowNote:
 
     name: str
     stage: str
-    """What it waits for: ``asking`` (for a slot), ``confirming``, ``changing`` (what to change). Or how it ended:
-    ``done``, ``left`` (by the user), ``stuck`` (three answers did not fit), ``unsure`` (the tool failed in a way that
-    tells nothing), ``blocked`` (by a policy). ``refused``: the tool said no, and the flow waits for what to do."""
+    """What it waits for: ``asking`` (for a slot), ``confirming``, ``changing`` (what to change). ``doing``: another
+    turn is about to do it. Or how it ended: ``done``, ``left`` (by the user), ``stuck`` (three answers did not fit),
+    ``unsure`` (the tool failed in a way that tells nothing), ``blocked`` (by a policy). ``refused``: the tool said no,
+    and the flow waits for what to do."""
     slot: str = ""
     """The slot that was asked for."""
     values: Mapping[str, JSONValue] = field(default_factory=dict)
     """The slots that are known."""
     options: tuple[str, ...] = ()
-    """What there is to choose from, as a user may write it."""
+    """What a user may answer, as they may write it: the choices, yes and no, that the slot is skipped."""
     began: bool = False
     """Whether it began in this turn."""
 

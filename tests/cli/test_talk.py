@@ -222,6 +222,27 @@ def test_the_options_of_a_flow_are_chosen_by_number(sartor, project):
     assert "We wait at 15:00." in ran.out
 
 
+def test_a_number_is_the_answer_where_a_number_is_asked_for(sartor, project):
+    bot = """
+        plugins: {mine: {}}
+        retrieval: {passages: 0}
+        flows:
+          visit:
+            title: your visit
+            start: [plan a visit]
+            slots:
+              place: {ask: How many?, type: integer, optional: true}
+              time: {ask: In the afternoon?, type: yes_no}
+            do: plan
+    """
+    ran = sartor(
+        "chat", BOT, "-p", project({**FLOW, "tenants/acme/support/bot.yaml": bot}), stdin="Plan a visit\n1\n2\n"
+    )
+    assert ran.code == 0, ran.err
+    assert "[1] Skip" not in ran.out and "  Skip" in ran.out and "[1] Yes  [2] No" in ran.out
+    assert "- Place: 1\n- Time: no" in ran.out
+
+
 def test_ask_as_json_tells_of_the_flow(sartor, project):
     told = json.loads(sartor("ask", BOT, "Plan a visit", "--json", "-p", project(FLOW)).out)
     assert told["flow"] == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -55,10 +56,16 @@ def count(guests: int, adult: bool, price: float = 0.0, email: str = "", phone: 
     BOOKED.append((guests, adult, price, email, phone))
     return {"guests": guests}
 
+@tool
+def tell(adult: bool, guests: int = 0, phone: str = "") -> str:
+    "Tell of guests."
+    BOOKED.append((adult,))
+    return "told"
+
 class Desk(Plugin):
     @hookimpl
     def sartor_tools(self):
-        return [free_times, book, order_status, register, count]
+        return [free_times, book, order_status, register, count, tell]
 '''
 
 BOT = """
@@ -100,6 +107,8 @@ flows:
 """
 
 Talk = Callable[..., AbstractAsyncContextManager["Visit"]]
+
+Hold = Callable[["Visit"], AbstractAsyncContextManager[tuple[asyncio.Task[Reply], asyncio.Event]]]
 
 
 class Visit:
@@ -145,6 +154,30 @@ def talk(make_project: Callable[..., object]) -> Talk:
             module = __import__("sys").modules[type(made.plugins[0]).__module__]
             yield Visit(made, module.BOOKED, module.FAULT)
             await made.close()
+
+    return begin
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Hold:
+    """`async with hold(visit) as (first, go)`: the user has said yes, and the booking runs until `go` is set; `first`
+    is the task of that turn."""
+
+    @asynccontextmanager
+    async def begin(visit: Visit) -> AsyncIterator[tuple[asyncio.Task[Reply], asyncio.Event]]:
+        begun, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(**arguments: object) -> dict[str, str]:
+            begun.set()
+            await go.wait()
+            return {"number": "A-7"}
+
+        tools = visit.bot._parts.tools
+        monkeypatch.setitem(tools, "book", replace(tools["book"], function=slow))
+        first = asyncio.create_task(visit.says("yes"))
+        await begun.wait()
+        yield first, go
+        await asyncio.wait([first])
 
     return begin
 

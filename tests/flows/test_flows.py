@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sartor
 from langchain_core.messages import AIMessageChunk
+from sartor.bot import Bot
 from sartor.errors import SpecError, ToolError
+from sartor.flows.doing import Doing
+from sartor.judge import Judge
 from sartor.testing import ScriptedModel
 from sartor.values import Exchange, Origin, Outcome, TurnOptions
 
@@ -133,6 +136,34 @@ async def test_leaving_does_nothing_and_coming_back_goes_on(talk, said):
         assert reply.text == f"Back to: your appointment.\n\n{CONFIRM}"
         await visit.says("yes")
         assert len(visit.done) == 1
+
+
+@pytest.mark.parametrize("said", ["skip", "Skip this question, please", "Passer", "je passe", "nothing", "rien"])
+async def test_a_skip_where_something_is_to_be_confirmed_is_no_yes_and_no_stop(talk, said):
+    async with talk(["The user wants to stop."]) as visit:
+        reply = await visit.says_all(*ALL, said)
+        assert (reply.text, reply.flow.stage) == (f"I did not get that.\n\n{CONFIRM}", "confirming")
+        assert (reply.usage.calls, visit.done) == (0, [])
+        assert (await visit.says("yes")).flow.stage == "done"
+
+
+async def test_a_skip_where_something_is_to_be_confirmed_leaves_out_what_may_be_left_out(talk, bot_yaml):
+    noted = bot_yaml.replace("for {name}. Shall", "for {name}, note: {note}. Shall")
+    async with talk(["The user wants to stop."], bot=noted) as visit:
+        reply = await visit.says_all(*ALL[:-1], "I have a dog", "skip")
+        assert (reply.flow.stage, "note" in reply.flow.values, "I have a dog" in reply.text) == (
+            "confirming",
+            False,
+            False,
+        )
+        assert (await visit.says("yes")).flow.stage == "done"
+        assert visit.done == [("checkup", "2026-12-14", "10:30", "Ana Ruiz", "")]
+
+
+async def test_a_skip_to_what_shall_i_change_goes_back(talk):
+    async with talk(["The user wants to stop."]) as visit:
+        reply = await visit.says_all(*ALL, "no", "skip")
+        assert (reply.text, reply.flow.stage, reply.usage.calls) == (CONFIRM, "confirming", 0)
 
 
 async def test_a_question_in_between_is_answered_and_the_flow_goes_on(talk):
@@ -305,6 +336,35 @@ async def test_kinds_of_slots(talk):
         assert reply.text == "3 yes 12.5 ana@example.com +44 20 7946 0000", "it acts on nothing, so it asks nothing"
 
 
+ANSWERS = """
+  guests:
+    title: {en: your table, fr: votre table}
+    start: {en: [count guests], fr: [compter]}
+    slots:
+      guests: {ask: How many?, type: integer, optional: true}
+      adult: {ask: All adults?, type: yes_no}
+      phone: {ask: Phone?, type: choice, choices: ["1", "2"], optional: true}
+    do: tell
+    done: "{guests} {adult} {phone}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "begin", "skip", "yes_no"),
+    [("en", "count guests", "Skip", ("Yes", "No")), ("fr", "compter", "Passer", ("Oui", "Non"))],
+)
+async def test_yes_no_and_skip_are_offered_and_understood(talk, language, begin, skip, yes_no):
+    async with talk(more=ANSWERS) as visit:
+        reply = await visit.says(begin, language=language)
+        assert reply.flow.options == (skip,)
+        reply = await visit.says(skip, language=language)
+        assert (reply.text, reply.flow.options) == ("All adults?", yes_no), "they are buttons, and no list in the text"
+        reply = await visit.says(yes_no[1], language=language)
+        assert (reply.flow.options, reply.text.splitlines()[1:]) == (("1", "2", skip), ["- 1", "- 2"])
+        await visit.says(skip, language=language)
+        assert visit.done == [(False,)]
+
+
 async def test_a_question_about_the_matter_does_not_begin_it(talk):
     asked = call("choose", statement="The user asks for information about: the return.")
     async with talk([asked, "Within 30 days."]) as visit:
@@ -387,7 +447,8 @@ class TestOnce:
             await visit.says_all(*ALL)
             replies = await asyncio.gather(visit.says("yes"), visit.says("yes"))
             assert len(visit.done) == 1
-            assert sorted(reply.outcome for reply in replies) == [Outcome.ANSWERED, Outcome.FAILED]
+            assert sorted(reply.flow.stage for reply in replies) == ["doing", "done"]
+            assert {reply.outcome for reply in replies} == {Outcome.ANSWERED}
             assert (await visit.says(START)).flow.values == {}
 
     async def test_a_tool_that_says_no_may_be_tried_again(self, talk):
@@ -411,36 +472,79 @@ class TestOnce:
             assert (await visit.says("yes")).text == "What?"
             assert visit.done == []
 
-    async def test_a_process_that_died_meanwhile(self, talk):
+    async def test_a_message_while_it_is_done_is_told_so(self, talk, hold):
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, go):
+                reply = await visit.says("is it done?")
+                assert (reply.text, reply.flow.stage) == ("That is under way. One moment, please.", "doing")
+                go.set()
+                assert (await first).text == "Booked: A-7."
+            assert (await visit.says("Hi")).text == "Hello."
+
+    async def test_a_message_that_comes_as_it_ends_is_an_ordinary_one(self, talk, hold, monkeypatch):
+        """It read that it was being done, and was then held up until that was over."""
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, go):
+                judged = Judge.input
+
+                async def late(self: Judge, text: str):
+                    go.set()
+                    await first
+                    return await judged(self, text)
+
+                monkeypatch.setattr(Judge, "input", late)
+                assert (await visit.says("Hi")).text == "Hello."
+
+    async def test_another_process_is_waited_for_as_long_as_its_turn_may_take(self, talk, hold):
+        async with talk(["Hello."]) as visit:
+            await visit.says_all(*ALL)
+            moments = [datetime(2026, 11, 25, 12, tzinfo=UTC)]
+            other = Bot(replace(visit.bot._parts, doing=Doing(), now=lambda: moments[0]))
+            async with hold(visit) as (first, _):
+                assert (await other.reply("Hm?", user="ann", conversation="c1")).flow.stage == "doing"
+                moments[0] += timedelta(seconds=131)
+                reply = await other.reply("Hm?", user="ann", conversation="c1")
+                assert (reply.flow.stage, visit.done) == ("unsure", [])
+                assert (await other.reply("Hi", user="ann", conversation="c1")).text == "Hello."
+                first.cancel()
+
+    async def test_a_process_that_died_meanwhile(self, talk, hold):
+        """Another one, started after it, waits for the time that its turn might have taken."""
+        async with talk() as visit:
+            store = visit.bot._parts.store
+            await visit.says_all(*ALL)
+            async with hold(visit) as (first, _):
+                doing = await store.standing("desk", "ann", "c1")
+                first.cancel()
+            ended = await store.standing("desk", "ann", "c1")
+            assert ended["active"]["lease"] == doing["active"]["lease"]
+            moment = datetime(2026, 11, 25, 12, 3, tzinfo=UTC)
+            again = Bot(replace(visit.bot._parts, doing=Doing(), now=lambda: moment))
+            reply = await again.reply("yes", user="ann", conversation="c1")
+            assert (reply.flow.stage, visit.done) == ("unsure", [])
+
+    async def test_what_an_earlier_version_left_is_unsure(self, talk):
         async with talk() as visit:
             store = visit.bot._parts.store
             await visit.says_all(*ALL)
             standing = await store.standing("desk", "ann", "c1")
-            doing = {**standing, "active": {**standing["active"], "stage": "doing"}}
+            active = {name: told for name, told in standing["active"].items() if name != "lease"}
+            doing = {**standing, "active": {**active, "stage": "doing"}}
             assert await store.exchange_standing("desk", "ann", "c1", old=standing, new=doing)
             reply = await visit.says("yes")
             assert (reply.flow.stage, visit.done) == ("unsure", [])
 
-    async def test_a_caller_who_leaves_in_the_middle(self, talk, monkeypatch):
+    async def test_a_caller_who_leaves_in_the_middle(self, talk, hold):
         async with talk() as visit:
             await visit.says_all(*ALL)
-            module = sys.modules[type(visit.bot.plugins[0]).__module__]
-            begun = asyncio.Event()
-
-            async def slow(**arguments: object) -> str:
-                begun.set()
-                await asyncio.sleep(30)
-                return "never"
-
-            tools = visit.bot._parts.tools
-            monkeypatch.setitem(tools, "book", replace(tools["book"], function=slow))
-            task = asyncio.create_task(visit.says("yes"))
-            await begun.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            async with hold(visit) as (first, _):
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
             assert (await visit.says("yes")).flow.stage == "unsure"
-            assert module.BOOKED == []
+            assert visit.done == []
 
 
 class TestKept:

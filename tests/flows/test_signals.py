@@ -71,6 +71,14 @@ def test_a_change_of_something(text):
     assert signals_of(text).change
 
 
+@pytest.mark.parametrize(
+    "text", ["Skip", "skip it please", "I want to skip this question", "Passer", "je passe", "passer cette question"]
+)
+def test_skipping(text):
+    said = signals_of(text)
+    assert (said.skip, said.yes, said.no, said.leave) == (True, False, False, False)
+
+
 @pytest.mark.parametrize("text", ["change the day", "change my booking BW-10011", "modifier la date", "exchange"])
 def test_a_change_of_a_certain_thing(text):
     assert not signals_of(text).change

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import sartor
 from sartor.bots import Bots
+from sartor.channels import Said
 from sartor.errors import DeliveryError, NamingError, SpecError, UsageError
 from sartor.handover.desk import Desk
-from sartor.values import Exchange, Outcome, TurnOptions
+from sartor.handover.word import Word
+from sartor.values import Exchange, HandOver, Outcome, TurnOptions
 
 CHANNEL = '''
 """People by a list, and tools."""
@@ -306,6 +308,26 @@ async def test_what_a_person_says_while_another_releases_is_said_before_or_not_a
         told = [stored.reply.text for stored in await desk.turns(there.id) if not stored.reply.turn.text]
         back = "I am the assistant again. How else can I help?"
         assert told == ([back] if isinstance(said, UsageError) else ["Hi", back])
+
+
+async def test_who_speaks_by_a_channel_while_another_releases_is_told_of_it(opened, monkeypatch):
+    async with opened() as (bots, people):
+        await say(bots, "I want to talk to a human")
+        desk = Desk(bots, "acme")
+        [there] = await desk.open()
+        found = Desk.get
+
+        async def get(self: Desk, handover: str) -> HandOver:
+            """It is released just after it was looked at."""
+            monkeypatch.setattr(Desk, "get", found)
+            looked = await found(self, handover)
+            await desk.release(handover, by="Ben")
+            return looked
+
+        monkeypatch.setattr(Desk, "get", get)
+        await Word(bots, bots["acme/desk"], "people", Said(there.id, "Ana", "event-1", "Hi")).run()
+        await settled()
+        assert [kind for kind, *_ in people.TOLD] == ["started", "released", "released"]
 
 
 @pytest.mark.parametrize(("text", "by"), [("", "Ana"), (" ", "Ana"), ("Hi", ""), ("x" * 20_001, "Ana")])

@@ -15,10 +15,11 @@ import click
 from sartor.cli.listening import Listening
 from sartor.cli.options import find_project, project_option, run_async
 from sartor.errors import UsageError
-from sartor.values import Delta, Finished, Reply, ToolCall, ToolFinished, ToolStarted
+from sartor.values import Delta, Finished, FlowNote, Reply, ToolCall, ToolFinished, ToolStarted
 
 if TYPE_CHECKING:
     from sartor.bot import Bot
+    from sartor.spec import BotSpec
     from sartor.store import TenantStore
 
 __all__ = ["command", "talk"]
@@ -76,10 +77,8 @@ async def talk(
                 console.print(f"[dim]{_HELP}[/]")
             case message:
                 with contextlib.suppress(KeyboardInterrupt):
-                    last = (
-                        await _turn(bot, _meant(message, last), last, user=user, audience=audience, language=language)
-                        or last
-                    )
+                    said = _meant(message, last, bot.spec)
+                    last = await _turn(bot, said, last, user=user, audience=audience, language=language) or last
                     _follow(listening, last)
 
 
@@ -128,12 +127,18 @@ def _read() -> str | None:
         return None
 
 
-def _meant(message: str, last: Reply | None) -> str:
+def _meant(message: str, last: Reply | None, spec: BotSpec) -> str:
     """The option that a number stands for, where the bot gave some to choose from; else the message itself."""
-    options, said = last.flow.options if last and last.flow else (), message.strip()
+    options, said = last.flow.options if last and last.flow and _numbered(last.flow, spec) else (), message.strip()
     if said in options or not (said.isascii() and said.isdigit() and 0 < int(said) <= len(options)):
         return message
     return options[int(said) - 1]
+
+
+def _numbered(note: FlowNote, spec: BotSpec) -> bool:
+    """Whether a number can only be that of an option: to "How many?" it is the answer, though that may be skipped."""
+    slot = spec.flows[note.name].slots.get(note.slot) if note.name in spec.flows else None
+    return slot is not None and slot.type in ("choice", "yes_no")
 
 
 async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audience: str, language: str) -> Reply | None:
@@ -162,7 +167,7 @@ async def _turn(bot: Bot, message: str, last: Reply | None, *, user: str, audien
                 elif isinstance(event, Finished):
                     console.print()
                     if event.reply.flow and event.reply.flow.options:
-                        console.print(choices(event.reply.flow))
+                        console.print(choices(event.reply.flow, numbered=_numbered(event.reply.flow, bot.spec)))
                     for line in citations(event.reply):
                         console.print(line)
                     console.print(footer(event.reply))

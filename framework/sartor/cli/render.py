@@ -90,11 +90,11 @@ def why(reply: Reply) -> RenderableType:
     return Padding(Group(*parts), (0, 0, 0, 2))
 
 
-def choices(note: FlowNote) -> Text:
-    """What there is to choose from, with the numbers that a user of the terminal may type."""
+def choices(note: FlowNote, *, numbered: bool) -> Text:
+    """What may be answered, with the numbers that a user of the terminal may type where they are `numbered`."""
     told = Text()
     for number, option in enumerate(note.options, start=1):
-        told.append("  ").append(f"[{number}]", "cyan").append(f" {visible(option)}", "dim")
+        told.append("  ").append(f"[{number}] " if numbered else "", "cyan").append(visible(option), "dim")
     return told
 
 

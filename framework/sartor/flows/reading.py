@@ -52,7 +52,7 @@ class Reading:
     act: Act
     values: Mapping[str, JSONValue] = field(default_factory=dict)
     slot: str = ""
-    """The one to change."""
+    """The one to change, or to skip."""
 
 
 class Reader:
@@ -98,7 +98,7 @@ class Reader:
     async def _no_answer(self, name: str, slot: SlotSpec, signals: Signals) -> Reading:
         """To the question for a slot, with nothing in it of the slot's kind."""
         if slot.optional and signals.skip:
-            return Reading(Act.SKIP)
+            return Reading(Act.SKIP, slot=name)
         if others := self._told([], {}):
             return Reading(Act.TELL, others)
         if signals.question:
@@ -109,7 +109,7 @@ class Reader:
         """To a question that any text answers."""
         signals, slot = self._signals, self._spec.slots[name]
         if slot.optional and signals.skip:
-            return Reading(Act.SKIP)
+            return Reading(Act.SKIP, slot=name)
         if corrections and signals.corrects:
             return Reading(Act.TELL, corrections)
         if signals.question:
@@ -146,6 +146,10 @@ class Reader:
             return Reading(Act.ASK)
         if signals.no or (signals.change and self._flow.stage == "confirming"):
             return Reading(Act.NO)
+        return self._skip() if signals.skip else await self._in_other_words()
+
+    async def _in_other_words(self) -> Reading:
+        """A "no", a wish to stop or a question, as the model understands it. A yes is never its."""
         meant = await self._choose(
             {
                 "yes": "The user agrees.",
@@ -156,6 +160,16 @@ class Reader:
             {},
         )
         return Reading(Act(meant)) if meant in ("no", "leave", "ask") else Reading(Act.UNCLEAR)
+
+    def _skip(self) -> Reading:
+        """There is no question to skip. It means the one thing that may be left out, where there is one; to "What shall
+        I change?" it means nothing. It is no yes and no wish to stop."""
+        if self._flow.stage == "changing":
+            return Reading(Act.NO)
+        slots = self._spec.slots
+        known = [name for name in self._flow.values if name in slots]
+        spare = [name for name in known if slots[name].optional and not slots[name].attribute]
+        return Reading(Act.SKIP, slot=spare[0]) if len(spare) == 1 else Reading(Act.UNCLEAR)
 
     async def _changes(self) -> Mapping[str, JSONValue]:
         """The values in the message that are other than the present ones. Where a value may be that of several

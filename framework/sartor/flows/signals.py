@@ -38,8 +38,8 @@ modifiez|corriger|corrigez|changer quelque chose|modifier quelque chose|je voudr
 je voudrais changer quelque chose|je voudrais modifier quelque chose|andern|cambiar|modificar|modifica
 """
 _SKIP = """
-skip|skip it|skip this|none|nothing|no|nope|no thanks|no thank you|not needed|passe|passer|passez|rien|aucun|aucune|non|
-non merci|pas besoin|sans
+skip|skip it|skip this|skip this question|skip the question|none|nothing|no|nope|no thanks|no thank you|not needed|
+passe|passer|passez|passer cette question|passer la question|rien|aucun|aucune|non|non merci|pas besoin|sans
 """
 _CORRECTS = """
 no|not|actually|instead|rather|sorry|i meant|i mean|wait|make it|make that|change|i said|better|wrong|non|plutot|

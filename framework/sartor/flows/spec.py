@@ -175,6 +175,8 @@ class FlowReplies(Spec):
         "fr": "Cela n'a pas marché : {reason}. Dois-je réessayer, changer quelque chose ou arrêter ?",
     }
     """When the tool says that it did nothing."""
+    doing: Text = {"en": "That is under way. One moment, please.", "fr": "C'est en cours. Un instant, s'il vous plaît."}
+    """To a message that comes while the tool runs."""
     unsure: Text = {
         "en": "Something broke while I did it, and I cannot tell whether it went through. Please have it checked.",
         "fr": "Une erreur s'est produite en cours de route et j'ignore si c'est fait. Merci de le faire vérifier.",

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
 from sartor.values import JSONValue
 
-__all__ = ["NOTHING", "Flow", "Stage", "Standing"]
+__all__ = ["NOTHING", "Flow", "Lease", "Stage", "Standing"]
 
 Stage = Literal["asking", "confirming", "changing", "doing"]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who does what a flow leads to."""
+
+    by: str
+    """One bot in one process."""
+    turn: str
+    until: str
+    """When it is over at the latest, in ISO 8601 with a time zone."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class Flow:
     """How many answers in a row did not fit."""
     left: bool = False
     """Whether the user stopped it: then it is taken up again only when the user asks for it."""
+    lease: Lease | None = None
+    """At the stage ``doing``: who does it."""
 
     def knowing(self, values: Mapping[str, JSONValue]) -> Flow:
         """With further slots known."""
@@ -124,6 +137,7 @@ def _to_json(flow: Flow) -> dict[str, JSONValue]:
         "stage": flow.stage,
         "misses": flow.misses,
         "left": flow.left,
+        "lease": None if flow.lease is None else {**asdict(flow.lease)},
     }
 
 
@@ -148,6 +162,7 @@ def _from_json(stored: Mapping[str, JSONValue]) -> Flow:
         stage=cast("Stage", stage),
         misses=misses,
         left=stored["left"] is True,
+        lease=Lease(**_texts(lease)) if isinstance(lease := stored.get("lease"), dict) else None,
     )
 
 

@@ -56,7 +56,7 @@ class FlowSteps:
         """Find out where the flows of the conversation stand."""
         if not self._specs:
             return
-        turn = self._path.turn
+        turn, self._standing = self._path.turn, NOTHING
         self._stored = await self._path.parts.store.standing(turn.bot, turn.user, turn.conversation)
         if self._stored:
             hours = {name: spec.keep_hours for name, spec in self._specs.items()}
@@ -64,10 +64,9 @@ class FlowSteps:
 
     async def take(self) -> bool:
         """Let the flows have the message; false when it is none for them, or a question in between."""
-        active = self._standing.active
-        if active is not None and active.stage == "doing":
-            await self._end(active, "unsure", self._wording(active).own("unsure"))
+        if await self._is_done_now() or await self._broke_off():
             return True
+        active = self._standing.active
         if wanted := await self._wanted():
             await self.begin(wanted)
             return True
@@ -92,6 +91,10 @@ class FlowSteps:
             self._tell(flow, flow.stage)
             await self._path.add(self._back_to(flow))
 
+    def over(self) -> None:
+        """The turn is committed, or came to nothing."""
+        self._path.parts.doing.end(self._path.turn.id)
+
     def offered(self) -> list[dict[str, JSONValue]]:
         """The flows that the model may begin, told as tools."""
         active = self._standing.active.name if self._standing.active else ""
@@ -113,7 +116,9 @@ class FlowSteps:
             case Act.TELL:
                 await self._learn(flow, reading.values, [])
             case Act.SKIP:
-                await self._ahead(replace(flow, skipped=flow.skipped | {flow.asked}, misses=0), flow, [])
+                without = self._filling(flow).without(flow, reading.slot)
+                skipped = replace(without, skipped=without.skipped | {reading.slot}, misses=0)
+                await self._ahead(skipped, flow, [])
             case Act.CHANGE:
                 await self._ahead(self._filling(flow).without(flow, reading.slot), replace(flow, values={}), [])
             case Act.YES if flow.stage == "confirming":
@@ -157,7 +162,10 @@ class FlowSteps:
         if not spec.do:
             return await self._hand_over(flow, wording.done(flow, ""))
         if self._path.parts.tools[spec.do].acts and not await self._claim(flow):
-            return self._path.fail(f"flow {flow.name}: another message of this conversation is being dealt with")
+            await self.load()
+            if not await self._is_done_now():
+                self._path.fail(f"flow {flow.name}: another message of this conversation is being dealt with")
+            return
         try:
             result = (await self._filling(flow).call(spec.do, flow, f"flow_{flow.id}")).result
         except TurnEnded:
@@ -184,15 +192,38 @@ class FlowSteps:
 
     async def _claim(self, flow: Flow) -> bool:
         """Write down that it is being done, so that no other turn does it as well, now or after a crash."""
-        turn = self._path.turn
-        doing = self._standing.with_active(replace(flow, stage="doing"))
-        told = doing.to_json(self._now)
-        claimed = await self._path.parts.store.exchange_standing(
+        lease = self._path.parts.doing.begin(self._path.turn.id, self._now, self._path.spec.limits.turn_seconds)
+        return await self._exchange(self._standing.with_active(replace(flow, stage="doing", lease=lease)))
+
+    async def _exchange(self, standing: Standing) -> bool:
+        """Write down where the flows stand, unless another turn has done so since this one looked."""
+        turn, told = self._path.turn, standing.to_json(self._now)
+        exchanged = await self._path.parts.store.exchange_standing(
             turn.bot, turn.user, turn.conversation, old=self._stored, new=told
         )
-        if claimed:
-            self._standing, self.changed = doing, told
-        return claimed
+        if exchanged:
+            self._standing, self._stored, self.changed = standing, told, told
+        return exchanged
+
+    async def _is_done_now(self) -> bool:
+        """Ask for patience where another turn does what the flow leads to."""
+        active = self._standing.active
+        if active is None or not self._path.parts.doing.goes_on(active, self._now):
+            return False
+        self._tell(active, "doing")
+        await self._speak([self._wording(active).own("doing")])
+        return True
+
+    async def _broke_off(self) -> bool:
+        """Say so where nobody does any more what was begun, and nobody has written down how it ended."""
+        active = self._standing.active
+        if active is None or active.stage != "doing":
+            return False
+        if not await self._exchange(self._standing.with_active(None)):
+            await self.load()  # it ended meanwhile
+            return await self._is_done_now() or await self._broke_off()
+        await self._end(active, "unsure", self._wording(active).own("unsure"))
+        return True
 
     async def _miss(self, flow: Flow, said: list[str]) -> None:
         """Ask again, but not for ever."""

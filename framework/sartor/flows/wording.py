@@ -16,6 +16,7 @@ from sartor.values import JSONValue
 __all__ = ["Wording", "parts_of"]
 
 _YES_NO: Mapping[bool, Text] = {True: {"en": "yes", "fr": "oui"}, False: {"en": "no", "fr": "non"}}
+_SKIP: Text = {"en": "Skip", "fr": "Passer"}
 
 
 def parts_of(result: str) -> dict[str, str]:
@@ -59,13 +60,20 @@ class Wording:
         if slot.optional:
             asked.append(self.own("skip"))
         asked = [" ".join(asked)]
-        asked += [f"- {option}" for option in self.options(flow)]
+        asked += [f"- {option}" for option in self._choices(flow)]
         return "\n".join(asked)
 
     def options(self, flow: Flow) -> list[str]:
-        """What there is to choose from at the question that the flow waits at, as far as it is shown."""
+        """What may be answered with a click to the question that the flow waits at: the choices, as far as they are
+        shown, yes and no, and that it is skipped."""
         if flow.stage != "asking" or flow.asked not in self._spec.slots:
             return []
+        slot = self._spec.slots[flow.asked]
+        answers = [self._show(flow.asked, yes).capitalize() for yes in (True, False)] if slot.type == "yes_no" else []
+        skip = [in_language(_SKIP, self._language)] if slot.optional else []
+        return [*self._choices(flow), *answers, *skip]
+
+    def _choices(self, flow: Flow) -> list[str]:
         fixed = self._spec.slots[flow.asked].options.values()
         return [in_language(label, self._language) for label in fixed] or [*flow.options.get(flow.asked, ())[:_SHOWN]]
 

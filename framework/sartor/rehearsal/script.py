@@ -77,7 +77,9 @@ class FlowExpect(Spec):
     """Where a flow must stand after the turn. What is left out may be anything."""
 
     name: str = ""
-    stage: Literal["", "asking", "confirming", "changing", "refused", "done", "left", "stuck", "unsure", "blocked"] = ""
+    stage: Literal[
+        "", "asking", "confirming", "changing", "refused", "doing", "done", "left", "stuck", "unsure", "blocked"
+    ] = ""
     """What it waits for, or how it ended; see `sartor.values.FlowNote`."""
     slot: str = ""
     """The slot that was asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -102,9 +103,7 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                connection.executescript(_TABLES)
+                _prepare(connection)
                 yield connection
         except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
             raise DiskError(
@@ -112,6 +111,21 @@ class Ledger:
                 where=str(self.path),
                 remedy="Look at the file's rights and the space on the disk.",
             ) from error
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for others who open a new file at the same moment to switch to the log: so we do."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.executescript(_TABLES)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 class Pages:

@@ -60,6 +60,20 @@ def test_a_text_that_is_no_list_of_the_options_stays(site):
     assert "East" in site.log() and site.js(f"return {BUTTONS}") == ["North", "South"]
 
 
+def test_a_list_of_choices_that_may_be_skipped_is_buttons(site):
+    skippable = {"flow": ASKED | {"options": ["North", "South", "Skip"]}}
+    site.visit().open().ask("A visit", "Which shop? (You can skip this.)\n- North\n- South", {"finish": skippable})
+    assert site.js(f"return {BUTTONS}") == ["North", "South", "Skip"]
+    assert site.js("return root.querySelector('.turn .text').innerText.trim()") == "Which shop? (You can skip this.)"
+
+
+def test_a_list_beside_yes_and_no_stays(site):
+    yes_no = {"flow": ASKED | {"options": ["Yes", "No"]}}
+    site.visit().open().ask("A visit", "Do you agree to this?\n- No dogs\n- No smoke", {"finish": yes_no})
+    assert site.js(f"return {BUTTONS}") == ["Yes", "No"]
+    assert "No dogs" in site.js("return root.querySelector('.turn .text').innerText")
+
+
 def test_after_a_reload_the_last_question_has_its_buttons(site):
     site.visit().open().ask("A visit", *QUESTION).ask("South", *CONFIRM)
     site.visit()
@@ -71,6 +85,9 @@ def test_after_a_reload_the_last_question_has_its_buttons(site):
 def test_the_words_of_the_buttons_are_understood():
     from sartor.flows.signals import signals_of
 
+    for said in ("Skip", "Passer"):
+        assert signals_of(said).skip and not signals_of(said).no
+    assert signals_of("No").no and signals_of("Non").no
     for said in ("Yes", "Oui", "Try again", "Réessayer"):
         assert signals_of(said).yes and not signals_of(said).no
     assert signals_of("Change").change and signals_of("Modifier").change

@@ -42,6 +42,28 @@ def test_the_bot_is_silent_and_comes_back(site):
     assert site.log().count("My boots leak") == 1
 
 
+NOTE = ".composer > .small"
+
+
+def test_nothing_says_that_an_ai_answers_while_a_person_does(site):
+    handed_over(site)
+    assert not site.find(NOTE).is_displayed()
+    site.mock.tell("c1", "Hello from Ana.", "Ana")
+    site.visit()
+    site.until("root.querySelectorAll('.turn').length === 2")
+    assert role(site) == "You are talking to Ana" and not site.find(NOTE).is_displayed()
+    site.mock.tell("c1", "I am the assistant again.", released=True)
+    site.until("root.querySelector('.head .names .small').textContent === 'AI assistant'")
+    assert site.text(NOTE) == "Answers come from an AI. Check what matters." and site.find(NOTE).is_displayed()
+
+
+def test_a_note_of_the_page_stays(site):
+    site.mock.person = True
+    site.visit('data-note="We keep what you write for a year."').open().ask("I want to talk to a human", *CALLED)
+    assert role(site) == "A person will answer here"
+    assert site.text(NOTE) == "We keep what you write for a year." and site.find(NOTE).is_displayed()
+
+
 def test_a_reload_goes_on_waiting(site):
     handed_over(site)
     site.mock.tell("c1", "Hello from Ana.", "Ana")

@@ -71,13 +71,15 @@ class FlowObject(BaseModel):
     """As under `flows` in `bot.yaml`."""
     stage: str
     """What it waits for: ``asking`` (for a slot), ``confirming`` (a yes), ``changing`` (what to change), ``refused``
-    (what to do, since it did not work). Or how it ended: ``done``, ``left``, ``stuck``, ``unsure``, ``blocked``."""
+    (what to do, since it did not work). ``doing``: another turn is about to do it. Or how it ended: ``done``,
+    ``left``, ``stuck``, ``unsure``, ``blocked``."""
     slot: str = ""
     """What was asked for."""
     values: dict[str, object] = {}
     """What is known."""
     options: list[str] = []
-    """What there is to choose from. A user answers by sending one of them as text."""
+    """What may be answered with a click: the choices, yes and no, that the question is skipped. A user answers by
+    sending one of them as text."""
 
 
 class TurnObject(BaseModel):

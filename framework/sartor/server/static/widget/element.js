@@ -11,7 +11,7 @@ class SartorChat extends HTMLElement {
   static texts = TEXTS;
   static observedAttributes = ["data-token", "data-open", "data-title", "data-theme", "data-note"];
 
-  #talk; #parts; #texts; #opened = false; #closeSheet = null; #off = null; #away = false; #top = 0;
+  #talk; #parts; #texts; #opened = false; #closeSheet = null; #off = null; #away = false; #top = 0; #human = false;
 
   /** An async function that gives a user's token when there is none, or the one there is no longer good. */
   refreshToken = null;
@@ -94,7 +94,7 @@ class SartorChat extends HTMLElement {
     root.classList.toggle("filling", this.#filling);
     title.textContent = this.#title;
     avatar.textContent = [...this.#title][0].toUpperCase();
-    note.textContent = this.dataset.note ?? this.t("note");
+    note.textContent = this.dataset.note ?? (this.#human ? "" : this.t("note"));
     const whole = SMALL.matches && !this.#filling;
     if (this.#filling) panel.setAttribute("role", "region");
     else panel.setAttribute("aria-modal", whole);
@@ -265,7 +265,9 @@ class SartorChat extends HTMLElement {
 
   /** Who is on the other side: a person by name, one who is awaited (an empty name), or the bot. */
   #person(name) {
+    this.#human = name != null;
     this.#parts.role.textContent = this.t(name ? "person" : name === "" ? "awaited" : "assistant", { name });
+    this.#dress();
   }
 
   #busy(yes) {

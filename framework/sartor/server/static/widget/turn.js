@@ -108,14 +108,14 @@ class TurnView {
     this.foot.replaceChildren(...[stopped && h("p", { class: "note" }, chat.t("stopped")), this.sources(), shown && this.rating(turn.feedback)].filter(Boolean));
   }
 
-  /** What a flow offers to choose from, as buttons in the place of the list in its text, until something is said. */
+  /** What may be answered to a flow, as buttons in the place of the list in its text, until something is said. */
   offer({ flow }) {
     const { t, pick } = this.chat;
     const agree = { confirming: "yes", refused: "again" }[flow?.stage];
     const options = agree ? [agree, "change", "stop"].map((key) => t(key)) : flow?.options || [];
     if (!options.length) return;
     const list = this.body.lastElementChild;
-    this.list = !agree && list?.localName === "ul" && list.children.length === options.length ? list : null;
+    this.list = !agree && list?.localName === "ul" && [...list.children].every((item) => options.includes(item.textContent)) ? list : null;
     if (this.list) this.list.hidden = true;
     const button = (text) => h("button", { type: "button", class: "quiet", dir: "auto", onclick: () => pick(text) }, text);
     this.asks.append(h("div", { class: "suggestions", role: "group", "aria-label": t("answers") }, options.map(button)));
