@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import re
+import sqlite3
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -290,6 +293,17 @@ class TestAtOnce:
     async def test_in_the_event_loop_of_a_bot(self, tmp_path):
         results = await asyncio.gather(*(asyncio.to_thread(try_to_book, tmp_path, user) for user in range(12)))
         assert sum("-" in result for result in results) == 3
+
+    def test_a_file_that_another_is_just_making(self, salon, tmp_path):
+        """SQLite refuses at once, without waiting, to switch a file to its log that another holds."""
+        path = tmp_path / "acme/calendar/salon.db"
+        path.parent.mkdir(parents=True)
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("CREATE TABLE other (a)")
+            other.execute("BEGIN IMMEDIATE")
+            threading.Timer(0.2, other.execute, ["COMMIT"]).start()
+            assert "09:00" in salon.free_times(day=DAY, service="cut")
+            assert not other.in_transaction
 
 
 class TestKept:
