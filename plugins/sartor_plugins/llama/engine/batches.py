@@ -157,10 +157,10 @@ class _Filling(Generic[R, E]):
 
     def write(self, runs: Sequence[Run[R, E]]) -> None:
         """Compute what `runs` have pending at once: of those whose turn it is as many as give most tokens a second, and
-        of the others who do not slow them down beyond measure. These are not charged."""
+        of the others who do not slow them down beyond measure. These are not charged. Whose turn it is has had least,
+        and so comes first."""
         turn, shares = self._turn, self._batcher.shares
         order = sorted(runs, key=lambda run: (shares.had(run.job.tenant), run.step, run.track.written))
-        order.sort(key=lambda run: run.job.tenant not in turn)
         pays = sum(run.job.tenant in turn for run in order)
         for run in order[: self._many([len(run.track.pending) for run in order], pays)]:
             count = len(run.track.pending)
@@ -199,8 +199,9 @@ class _Filling(Generic[R, E]):
             run, tenant = share.run, share.run.job.tenant
             most = min(self._left, self._rows, run.track.room - share.count, self._affords(tenant))
             guess = run.drafter.guess([*run.track.past, *run.track.pending], most)
-            draft = guess[: run.drafter.length(self._pace, self._used, len(guess))] if guess else []
-            if draft and not share.free:
+            if share.free or not guess:  # of a guess that is not computed the drafter learns, too
+                continue
+            if draft := guess[: run.drafter.length(self._pace, self._used, len(guess))]:
                 self.shares[at] = Share(run, share.count, draft)
                 self._take(tenant, len(draft), len(draft))
 
