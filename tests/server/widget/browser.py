@@ -103,6 +103,21 @@ class Site:
         self.until(f"root.querySelector({css!r})")
         return self.js(f"return root.querySelector({css!r})")  # type: ignore[return-value]
 
+    def still(self, css: str) -> WebElement:
+        """An element, once it has come in and rests: one that is still moving, or clear as glass, takes no input."""
+        moving = "root.getAnimations().some((one) => one.effect.getComputedTiming().iterations !== Infinity)"
+        seen = "checkVisibility({opacityProperty: true, visibilityProperty: true})"
+        self.until(f"root.querySelector({css!r})?.{seen} && !{moving}")
+        return self.find(css)
+
+    def press(self, css: str) -> None:
+        """Click an element that one can see."""
+        self.still(css).click()
+
+    def type(self, css: str, *text: str) -> None:
+        """Type into an element that one can see."""
+        self.still(css).send_keys(*text)
+
     def count(self, css: str) -> int:
         return int(self.js(f"return root.querySelectorAll({css!r}).length"))  # type: ignore[call-overload]
 
@@ -117,8 +132,8 @@ class Site:
 
     def open(self) -> Site:
         """Open the panel and wait for the greeting."""
-        self.find(".launcher").click()
-        self.find(".greeting, .turn, .notice")
+        self.press(".launcher")
+        self.still(".greeting, .turn, .notice")
         return self
 
     def ask(self, text: str, *script: object, wait: bool = True) -> Site:
@@ -128,7 +143,7 @@ class Site:
         if script:
             self.mock.script = list(script)  # type: ignore[arg-type]
         before = self.count(".turn")
-        self.find(".box textarea").send_keys(text, Keys.ENTER)
+        self.type(".box textarea", text, Keys.ENTER)
         self.until(f"root.querySelectorAll('.turn').length > {before}")
         if wait:
             self.until("!root.querySelector('.busy')")

@@ -16,7 +16,7 @@ def test_the_greeting_and_suggestions_are_shown(site):
     site.visit().open()
     assert site.text(".greeting") == "Acme Support: Hello! How can I help you?"
     assert site.text("h2") == "Acme Support"
-    site.find(".suggestions button").click()
+    site.press(".suggestions button")
     site.until("root.querySelector('.rating')")
     assert site.mock.seen("POST", "/v1/turns")[0][3]["text"] == "How long does delivery take?"
     assert site.count(".suggestions") == 0
@@ -45,7 +45,7 @@ def test_the_next_message_goes_on_with_the_conversation(site):
 
 def test_a_citation_opens_the_passage_with_the_quote_marked(site, keys, answer):
     site.visit().open().ask("Abroad?", *answer)
-    site.find("button.cite").click()
+    site.press("button.cite")
     assert site.text("mark") == "Delivery abroad takes five to\nseven working days."
     assert site.text(".sheet h2") == "Delivery › Abroad" and site.text(".origin") == "delivery.md"
     assert "We ship to 24 countries." in site.text(".words")
@@ -65,7 +65,7 @@ def test_a_source_chip_opens_its_passage(site, answer):
     ]
     site.js("root.querySelectorAll('.chip')[1].click()")
     assert site.text(".origin") == "terms.pdf · p. 3"
-    site.find(".sheet .head button").click()
+    site.press(".sheet .head button")
     site.until("!root.querySelector('.sheet')")
 
 
@@ -75,7 +75,7 @@ def test_all_sentences_of_a_passage_that_a_reply_quotes_are_marked(site):
     site.mock.passages[1]["quotes"] = quotes
     site.visit().open().ask("Abroad?", "All [1] of [1] it.", {"finish": {"citations": cited}})
     assert site.count(".chip") == 1 and site.count("button.cite") == 2
-    site.find(".chip").click()
+    site.press(".chip")
     site.find("mark")
     assert site.js("return [...root.querySelectorAll('mark')].map((mark) => mark.textContent)") == [
         "We ship to 24 countries.",
@@ -86,9 +86,9 @@ def test_all_sentences_of_a_passage_that_a_reply_quotes_are_marked(site):
 def test_a_passage_that_is_gone_leaves_its_quote(site, answer):
     site.visit().open().ask("Abroad?", *answer)
     site.mock.passages.clear()
-    site.find("button.cite").click()
+    site.press("button.cite")
     assert site.text(".words") == "Delivery abroad takes five to seven working days."
-    site.find(".sheet .plain").click()
+    site.press(".sheet .plain")
     site.js("root.querySelectorAll('.chip')[1].click()")
     assert site.text(".sheet .notice") == "This source is not there any more."
 
@@ -96,8 +96,8 @@ def test_a_passage_that_is_gone_leaves_its_quote(site, answer):
 def test_a_passage_that_cannot_be_had_can_be_tried_again(site, answer):
     site.visit().open().ask("Abroad?", *answer)
     site.mock.faults.append(("/passages/1", 500, {}))
-    site.find("button.cite").click()
-    site.find(".sheet .notice button").click()
+    site.press("button.cite")
+    site.press(".sheet .notice button")
     assert site.text("mark")
 
 
@@ -127,7 +127,7 @@ def test_a_person_decides_about_a_tool_call(site, button, approve, told):
     card = site.find(".approval")
     assert card.get_attribute("role") == "group" and card.get_attribute("aria-label") == "Approve “cancel order”?"
     assert [part in card.text for part in ("1234", "true", "it acts")] == [True] * 3
-    site.find(f".approval .{button}").click()
+    site.press(f".approval .{button}")
     site.until("!root.querySelector('.busy')")
     assert site.mock.seen("POST", "/approvals/k1")[0][3] == {"approve": approve}
     assert told in site.text(".step") and site.count(".approval") == 0
@@ -135,10 +135,10 @@ def test_a_person_decides_about_a_tool_call(site, button, approve, told):
 
 def test_feedback_is_sent_with_a_comment(site):
     site.visit().open().ask("Hi")
-    site.find(".rating button:last-child").click()
-    site.find(".comment textarea").send_keys("Too short")
+    site.press(".rating button:last-child")
+    site.type(".comment textarea", "Too short")
     assert site.find(".rating button:last-child").get_attribute("aria-pressed") == "true"
-    site.find(".comment button").click()
+    site.press(".comment button")
     site.until("root.querySelector('.rating .note')")
     assert [request[3] for request in site.mock.seen("PUT", "/feedback")] == [
         {"score": -1},
@@ -149,7 +149,7 @@ def test_feedback_is_sent_with_a_comment(site):
 def test_a_reply_can_be_stopped(site):
     site.visit().open().ask("Hi", "Begun", 30.0, " ended", wait=False)
     site.until("root.querySelector('.turn .text').textContent === 'Begun'")
-    site.find(".send[aria-label=Stop]").click()
+    site.press(".send[aria-label=Stop]")
     site.until("!root.querySelector('.busy')")
     assert site.mock.seen("POST", "/cancel")
     assert site.text(".turn .text") == "Begun" and site.text(".foot .note") == "Stopped."
@@ -157,11 +157,11 @@ def test_a_reply_can_be_stopped(site):
 
 def test_a_new_conversation_can_be_begun_and_left_again(site):
     site.visit().open().ask("One", "First answer.")
-    site.find("button[aria-label='New conversation']").click()
+    site.press("button[aria-label='New conversation']")
     site.until("root.querySelector('.greeting') && !root.querySelector('.turn')")
     site.ask("Two", "Second answer.")
     assert site.mock.seen("POST", "/v1/turns")[1][3].get("conversation") is None
-    site.find(".log > .notice button").click()
+    site.press(".log > .notice button")
     site.until("root.querySelector('.turn')?.textContent.includes('First answer.')")
     assert "Second answer." not in site.log()
 
@@ -176,7 +176,7 @@ def test_the_page_can_steer_the_chat_and_hears_what_happens(site):
     """)
     site.until("root.querySelector('.rating')")
     assert site.text("h2") == "Ask us"
-    site.find(".rating button").click()
+    site.press(".rating button")
     site.until("root.querySelector('.comment')")
     site.js("chat.restart(); chat.close()")
     heard = site.js("return heard")

@@ -103,7 +103,7 @@ def test_a_conversation_that_is_gone_is_begun_anew(site):
     site.visit().open().ask("One")
     site.mock.faults.append(("/v1/turns", 404, {}))
     site.ask("Two", "Yes.")
-    site.find(".turn .notice button").click()
+    site.press(".turn .notice button")
     site.until("root.querySelectorAll('.rating').length === 2")
     told = [request[3].get("conversation") for request in site.mock.seen("POST", "/v1/turns")]
     assert told == [None, "c1", None]
@@ -114,7 +114,7 @@ def test_a_turn_that_fails_can_be_tried_again(site):
     assert site.text(".turn .notice span") == "Something went wrong."
     assert "inside" not in site.log()
     site.mock.script = ["All of it."]
-    site.find(".turn .notice button").click()
+    site.press(".turn .notice button")
     site.until("root.querySelector('.turn .text').textContent === 'All of it.'")
     first, second = (request[2]["idempotency-key"] for request in site.mock.seen("POST", "/v1/turns"))
     assert first != second and site.count(".turn") == 1 and site.count(".turn .notice") == 0
@@ -129,15 +129,15 @@ def test_a_page_that_may_not_hold_the_bot_says_so(site):
 def test_a_chat_that_could_not_begin_can_be_tried_again(site):
     site.mock.faults.append(("/v1/sessions", 500, {}))
     site.visit().open()
-    site.find(".notice button").click()
+    site.press(".notice button")
     site.find(".greeting")
 
 
 def test_a_message_that_is_too_long_is_not_sent(site):
     site.mock.bot["question_characters"] = 20
-    site.visit().open().find(".box textarea").send_keys("a" * 19)
+    site.visit().open().type(".box textarea", "a" * 19)
     assert site.text(".count") == "1 characters left"
-    site.find(".box textarea").send_keys("bbb")
+    site.type(".box textarea", "bbb")
     assert site.text(".count") == "2 characters too many"
     assert site.find(".box textarea").get_attribute("aria-invalid") == "true"
     assert not site.find(".send").is_enabled()

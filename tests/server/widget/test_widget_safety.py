@@ -18,10 +18,10 @@ def test_a_strict_content_security_policy_is_kept(site, answer):
     call = {"id": "k1", "tool": "cancel_order", "arguments": {"order": "1"}, "reason": "it acts"}
     try:
         site.visit(csp=STRICT.format(site.service)).open().ask("Abroad?", {"approval": call}, *answer, wait=False)
-        site.find(".approval .main").click()
-        site.find(".rating button").click()
-        site.find(".comment textarea").send_keys("x" * 90)
-        site.find("button.cite").click()
+        site.press(".approval .main")
+        site.press(".rating button")
+        site.type(".comment textarea", "x" * 90)
+        site.press("button.cite")
         site.find("mark")
         assert site.js("return window.broken ?? []") == []
         # The policy does hold here: what it forbids is refused.

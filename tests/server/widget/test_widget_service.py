@@ -67,13 +67,13 @@ def test_a_conversation_with_a_bot_of_the_service(visit, make_project):
     call = {"call": "refund", "arguments": {"account": "EVIL-99"}}
     script = ["Parcels leave **within one day** [1].", call, "It was paid."]
     with visit(make_project(FILES, script=script)) as site:
-        site.find(".suggestions button").click()
+        site.press(".suggestions button")
         site.find("button.cite")
         assert site.text(".turn .text") == "Parcels leave within one day\u00a01.".replace("\u00a0", " ")
-        site.find(".rating button").click()
+        site.press(".rating button")
         site.find(".comment")
         site.ask("Pay my money back", wait=False)
-        site.find(".approval .main").click()
+        site.press(".approval .main")
         site.until("root.querySelectorAll('.rating').length === 2")
         assert "EVIL-99" not in site.log() and "It was paid." in site.log()
         site.browser.refresh()
@@ -84,8 +84,8 @@ def test_a_conversation_with_a_bot_of_the_service(visit, make_project):
 
 def test_a_passage_of_the_service_is_shown(visit, make_project):
     with visit(make_project(FILES, script=["Parcels leave within one day [1]."])) as site:
-        site.find(".suggestions button").click()
-        site.find(".chip").click()
+        site.press(".suggestions button")
+        site.press(".chip")
         site.until("root.querySelector('.words')?.textContent.includes('Express parcels cost nine euros.')")
         assert site.text(".origin") == "delivery.md"
 
@@ -101,7 +101,7 @@ def test_a_reply_of_the_service_can_be_stopped_and_a_reload_goes_on(visit, make_
         site.browser.refresh()
         site.until("root?.querySelector('.turn .text')?.textContent.includes('six')")
         assert "Count" in site.log()
-        site.find(".send[aria-label=Stop]").click()
+        site.press(".send[aria-label=Stop]")
         site.until("!root.querySelector('.busy')")
         assert site.text(".foot .note") == "Stopped."
 
