@@ -9,11 +9,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from llama_cpp import CreateCompletionStreamResponse, Llama
 from sartor_plugins.llama import LlamaPlugin
 from sartor_plugins.llama.model import LlamaChatModel
@@ -30,7 +31,15 @@ class _Answers:
     """Answers several requests at once, each on its own."""
 
     async def answer(self, asks: Sequence[Ask]) -> list[Told]:
-        return list(await asyncio.gather(*(self.ask(one) for one in asks)))
+        return [told for several in await asyncio.gather(*map(self._talk, asks)) for told in several]
+
+    async def _talk(self, ask: Ask) -> list[Told]:
+        """The replies of one conversation, one after the other."""
+        told = [await self.ask(ask)]
+        for text in ask.later:
+            ask = replace(ask, text=text, past=(*ask.past, (ask.text, told[-1].text)))
+            told.append(await self.ask(ask))
+        return told
 
     async def ask(self, ask: Ask) -> Told:
         raise NotImplementedError
@@ -57,13 +66,14 @@ class Engine(_Answers):
     async def ask(self, ask: Ask) -> Told:
         told = Told(time.perf_counter())
         messages: list[BaseMessage] = [SystemMessage(ask.system)] if ask.system else []
+        for question, reply in ask.past:
+            messages += [HumanMessage(question), AIMessage(reply)]
         stream = self._model.astream(
             [*messages, HumanMessage(ask.text)], cache_scope=f"tenant-{ask.tenant}", max_tokens=ask.new
         )
         async for chunk in stream:
             if chunk.content:
-                told.pieces.append(time.perf_counter())
-                told.text += cast("str", chunk.content)
+                told.add(cast("str", chunk.content))
             if (usage := chunk.usage_metadata) is not None:
                 told.prompt, told.new = usage["input_tokens"], usage["output_tokens"]
                 told.cached = usage["input_token_details"]["cache_read"]
@@ -107,8 +117,7 @@ class Locked(_Answers):
         stream = self._llama.create_completion(prompt, max_tokens=new, temperature=0, stream=True)
         for chunk in cast("Iterator[CreateCompletionStreamResponse]", stream):
             if text := chunk["choices"][0]["text"]:
-                told.pieces.append(time.perf_counter())
-                told.text += text
+                told.add(text)
         told.new = self._llama.n_tokens + 1 - len(prompt)
 
     async def close(self) -> None:
@@ -177,8 +186,7 @@ class Server(_Answers):
 
     def _note(self, event: dict[str, Any], told: Told) -> None:
         if event.get("content"):
-            told.pieces.append(time.perf_counter())
-            told.text += event["content"]
+            told.add(event["content"])
         if event.get("stop"):
             told.new, told.cached = event["tokens_predicted"], event["timings"].get("cache_n", 0)
             told.prompt = told.cached + event["timings"]["prompt_n"]

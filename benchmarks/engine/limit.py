@@ -53,13 +53,12 @@ class Limit:
             for row, (_, _, number, wanted) in enumerate(part):
                 if wanted:
                     last[number] = self._likeliest(row)
-                    told[number].pieces.append(time.perf_counter())
+                    told[number].add("a")
         for step in range(new - 1):
             self._decode([(token, len(prompts[i]) + step, i, True) for i, token in enumerate(last)])
             last = [self._likeliest(row) for row in range(len(prompts))]
-            now = time.perf_counter()
             for one in told:
-                one.pieces.append(now)
+                one.add("a")
         return told
 
     async def start(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import string
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +24,11 @@ class Ask:
     system: str
     text: str
     new: int
-    """Tokens of the reply."""
+    """Tokens of each reply."""
+    later: tuple[str, ...] = ()
+    """What the user says after each reply."""
+    past: tuple[tuple[str, str], ...] = ()
+    """What the user said before, and what the reply was."""
 
 
 @dataclass(slots=True)
@@ -32,12 +37,25 @@ class Told:
 
     began: float
     pieces: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    """Characters of each piece, which may be of several tokens."""
     text: str = ""
     prompt: int = 0
     cached: int = 0
     new: int = 0
     drafted: int = 0
     accepted: int = 0
+
+    def add(self, text: str) -> None:
+        """A piece came."""
+        self.pieces.append(time.perf_counter())
+        self.sizes.append(len(text))
+        self.text += text
+
+    def written(self, since: float, until: float) -> float:
+        """About how many tokens came after `since` until `until`: as many as of its characters."""
+        between = sum(size for at, size in zip(self.pieces, self.sizes, strict=True) if since < at <= until)
+        return self.new * between / sum(self.sizes)
 
     @property
     def first(self) -> float:
@@ -67,7 +85,7 @@ class Candidate(Protocol):
         """Load the model."""
 
     async def answer(self, asks: Sequence[Ask]) -> list[Told]:
-        """Answer requests that come at once, streaming."""
+        """Answer requests that come at once, streaming; what is said later, after the reply before."""
 
     async def close(self) -> None:
         """Free everything."""
@@ -87,6 +105,8 @@ class Words:
     def prompt(self, ask: Ask) -> list[int]:
         """The tokens of the whole prompt."""
         told = [{"role": "system", "content": ask.system}] if ask.system else []
+        for question, reply in ask.past:
+            told += [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
         formatted = self._format(messages=[*told, {"role": "user", "content": ask.text}])  # type: ignore[list-item]
         return self._llama.tokenize(formatted.prompt.encode(), add_bos=False, special=True)
 
@@ -127,8 +147,7 @@ def decode_rate(told: Sequence[Told]) -> float:
     since, until = max(one.pieces[0] for one in told), min(one.pieces[-1] for one in told)
     if until <= since:
         until = max(one.pieces[-1] for one in told)
-    tokens = sum(one.new * sum(since < at <= until for at in one.pieces) / len(one.pieces) for one in told)
-    return tokens / (until - since)
+    return sum(one.written(since, until) for one in told) / (until - since)
 
 
 def total_rate(told: Sequence[Told]) -> float:

@@ -16,7 +16,7 @@ from benchmarks.engine.apart import Apart
 from benchmarks.engine.candidates import Engine, Locked, Server
 from benchmarks.engine.limit import Limit
 from benchmarks.engine.report import Cell, Goal, Report, p95
-from benchmarks.engine.work import Setup, Told, Words, decode_rate, total_rate
+from benchmarks.engine.work import Ask, Setup, Told, Words, decode_rate, total_rate
 
 __all__ = ["Bench"]
 
@@ -67,7 +67,8 @@ class Bench:
         return [Apart(name, partial(Server, self.setup, self.server, slots, pinned=one)) for name, one in names.items()]
 
     async def conversations(self) -> None:
-        """1, 4 and 16 at once, each of another tenant. Each round has prompts of its own, so that nobody knows them.
+        """First messages, 1, 4 and 16 at once, each of another tenant. Each round has its own prompts, so that nobody
+        knows them.
 
         Random weights fall into loops, which drafts profit from; so the engine is measured without drafts, too.
         """
@@ -101,6 +102,44 @@ class Bench:
                     if other in names and size >= promised:
                         ratio = _ratio(rates[ours, size], rates[other, size])
                         self.report.goal(Goal(f"{title}, {size} at once, {ours} / {other}", ratio, bound))
+
+    async def talks(self) -> None:
+        """Conversations of several turns, each of another tenant with a prompt of its own: what is read of a
+        conversation can be kept until its next turn."""
+        sizes, system, turns = ((1, 4), 100, 2) if self.quick else ((1, 4, 16), 300, 4)
+        told: dict[tuple[str, int], list[list[Told]]] = {}
+        plain = Apart(_PLAIN, partial(Engine, self.setup, speculation=0))
+        async with self._started([self._engine(), plain, self._locked(), *self._servers(16)]) as candidates:
+            for number in range(self.rounds):
+                for size in sizes:
+                    seeds = [40000 + 1000 * number + 100 * size + one for one in range(size)]
+                    asks = [self._talk(tenant, seed, system, turns) for tenant, seed in enumerate(seeds)]
+                    for name, one in candidates.items():
+                        told.setdefault((name, size), []).append(await one.answer(asks))
+        self._tell_talks(told, list(candidates), sizes, turns)
+
+    def _talk(self, tenant: int, seed: int, system: int, turns: int) -> Ask:
+        """A conversation of `turns` turns: messages of 64 tokens, replies of 48."""
+        first, *later = (self.words.text(64, 10 * seed + turn) for turn in range(turns))
+        return Ask(tenant, self.words.text(system, seed + 500000), first, 48, tuple(later))
+
+    def _tell_talks(
+        self, told: dict[tuple[str, int], list[list[Told]]], names: Sequence[str], sizes: Sequence[int], turns: int
+    ) -> None:
+        rates = {key: [total_rate(replies) for replies in rounds] for key, rounds in told.items()}
+        rows: list[list[Cell]] = []
+        for name in names:
+            row: list[Cell] = [name, *(statistics.median(rates[name, size]) for size in sizes)]
+            for size in sizes:
+                row.append(p95([one.first * 1000 for replies in told[name, size] for one in replies]))
+            rows.append(row)
+        heads = [f"{what}, {size} at once" for what in ("tokens/s", "p95 ms to the first token") for size in sizes]
+        self.report.table(f"Conversations of {turns} turns: total tokens/s, median of {self.rounds}", heads, rows)
+        for other, bound, least in _PROMISED["total"]:
+            for ours, size in itertools.product((_ENGINE, _PLAIN), sizes):
+                if other in names and size >= least:
+                    ratio = _ratio(rates[ours, size], rates[other, size])
+                    self.report.goal(Goal(f"total of {turns} turns, {size} at once, {ours} / {other}", ratio, bound))
 
     async def tenants(self) -> None:
         """Many tenants, each with a long prefix of its own, come back in turn with another question."""

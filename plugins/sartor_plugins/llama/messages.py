@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, ToolMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
@@ -12,10 +13,10 @@ from langchain_core.outputs import ChatGenerationChunk
 from sartor.errors import ModelError
 
 from sartor_plugins.llama.prompt import Called, Line
-from sartor_plugins.llama.reply import Ended
+from sartor_plugins.llama.reply import Ended, Said
 from sartor_plugins.llama.toolcalls import BrokenCall, Call, Event, Text
 
-__all__ = ["chunk_of", "last_chunk", "lines_of"]
+__all__ = ["chunk_of", "joined", "last_chunk", "lines_of"]
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
 
@@ -50,6 +51,16 @@ def _text(message: BaseMessage) -> str:
         elif block.get("type") not in ("tool_use", "tool_call", "reasoning", "thinking"):
             raise ModelError(f"this model reads text only, not {block.get('type', 'an unknown block')!r}")
     return "".join(parts)
+
+
+def joined(events: Iterable[Said]) -> Iterator[Said]:
+    """`events`, with pieces of text that follow one another as one: each chunk costs LangChain a tenth of a
+    millisecond."""
+    for text, several in itertools.groupby(events, key=lambda event: isinstance(event, Text)):
+        if text:
+            yield Text("".join(event.text for event in several if isinstance(event, Text)))
+        else:
+            yield from several
 
 
 def chunk_of(event: Event, index: int) -> ChatGenerationChunk:

@@ -24,14 +24,14 @@ from sartor.values import Choices, Workload
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, Outbox, SyncOutbox
-from sartor_plugins.llama.messages import chunk_of, last_chunk, lines_of
+from sartor_plugins.llama.messages import chunk_of, joined, last_chunk, lines_of
 from sartor_plugins.llama.remote import RemoteEngine
 from sartor_plugins.llama.reply import Compared, Ended, Request, Said
 from sartor_plugins.llama.runtime import load
 from sartor_plugins.llama.sampling import Sampling
 from sartor_plugins.llama.settings import LlamaSettings
 from sartor_plugins.llama.structured import reply_grammar
-from sartor_plugins.llama.toolcalls import Event, Text, function_of
+from sartor_plugins.llama.toolcalls import Text, function_of
 
 __all__ = ["LlamaChatModel"]
 
@@ -94,9 +94,10 @@ class LlamaChatModel(BaseChatModel):
         outbox: AsyncOutbox[Said] = AsyncOutbox()
         job = self._submit(request, outbox)
         try:
-            while (event := await outbox.take()) is not None:
-                if isinstance(event, Compared):
-                    return event.scores
+            while events := await outbox.take():
+                for event in events:
+                    if isinstance(event, Compared):
+                        return event.scores
         finally:
             self._engine.cancel(job)
         raise ModelError("the model compared nothing")
@@ -192,10 +193,10 @@ class LlamaChatModel(BaseChatModel):
         job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
         try:
-            while (event := outbox.take()) is not None:
-                assert not isinstance(event, Compared)
-                yield self._chunk(event, job, calls)
-                calls += not isinstance(event, Text)
+            while events := outbox.take():
+                for event in joined(events):
+                    yield self._chunk(event, job, calls)
+                    calls += not isinstance(event, Text)
         finally:
             self._engine.cancel(job)
 
@@ -210,10 +211,10 @@ class LlamaChatModel(BaseChatModel):
         job = self._submit(self._request(messages, stop, kwargs), outbox)
         calls = 0
         try:
-            while (event := await outbox.take()) is not None:
-                assert not isinstance(event, Compared)
-                yield self._chunk(event, job, calls)
-                calls += not isinstance(event, Text)
+            while events := await outbox.take():
+                for event in joined(events):
+                    yield self._chunk(event, job, calls)
+                    calls += not isinstance(event, Text)
         finally:
             self._engine.cancel(job)
 
@@ -230,7 +231,8 @@ class LlamaChatModel(BaseChatModel):
         self._engine.submit(job)
         return job
 
-    def _chunk(self, event: Event | Ended, job: _Job, calls: int) -> ChatGenerationChunk:
+    def _chunk(self, event: Said, job: _Job, calls: int) -> ChatGenerationChunk:
+        assert not isinstance(event, Compared)
         if isinstance(event, Ended):
             return last_chunk(event, model=Path(self._settings.path).name, waited=job.waited)
         return chunk_of(event, calls)

@@ -33,7 +33,7 @@ _CONVERSATIONS = 8
 """Full ones for which there is room, where there is memory enough."""
 _SHARE_OF_MEMORY = 0.25
 _MOST_SPILLED = 4096
-_IDLE_CELLS = 256
+_IDLE_CELLS = 64
 _SLACK = 64
 """Tokens beside one conversation's, such as those of a draft."""
 

@@ -202,8 +202,8 @@ class Desk:
         job = Job(self.Task(self.vocabulary.text(prompt), speak, scope), outbox, tenant=tenant)
         self.engine.submit(job)
         events: list[object] = []
-        while (event := outbox.take()) is not None:
-            events.append(event)
+        while some := outbox.take():
+            events += some
         result, track = events.pop()
         return events, result, track
 

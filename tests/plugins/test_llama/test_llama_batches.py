@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sartor_plugins.llama.engine.batches import Batcher, Run, Share
+from sartor_plugins.llama.engine.batches import Batcher
 from sartor_plugins.llama.engine.drafts import Drafter
 from sartor_plugins.llama.engine.jobs import Job, SyncOutbox
 from sartor_plugins.llama.engine.memory import Seat
 from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.runs import Run, Share
 from sartor_plugins.llama.engine.track import COMPUTE, Fork, Track
 
 CURVE = {1: 5.0, 2: 14.0, 3: 17.0, 4: 20.0, 8: 25.0, 12: 30.0, 13: 36.0, 15: 37.0, 16: 28.0, 17: 32.0}
@@ -38,10 +39,12 @@ def batches(filler: Batcher, runs: list[Run[Any, Any]], count: int) -> Iterator[
     """The next batches; what is written stays one pending token, what is read gets less."""
     for step in range(1, count + 1):
         shares = filler.fill(runs)
+        written = sum(share.count for share in shares if share.run.writes)
+        read = sum(share.count for share in shares) - written
+        filler.note(shares, 0, (read + 2 * written) / 1000 if read else filler.pace.padded(written) or 0.02)
         for share in shares:
             share.run.step = step
-            if not share.free:
-                filler.shares.charge(share.run.job.tenant, share.count)
+            filler.charge(share)
             share.run.track.computed(share.count)
             share.run.track.pending = share.run.track.pending or [7]
         yield shares
@@ -96,6 +99,47 @@ def test_a_newcomers_prompt_is_read_at_once_and_alone() -> None:
         pass
     runs = [*noisy, run("quiet", 64)]
     assert by_tenant(filler.fill(runs)) == {"quiet": 64}
+
+
+def test_a_long_prompt_is_read_ahead_of_fifteen_replies_which_never_stand_still_for_long() -> None:
+    filler, writers = batcher(), [run(f"tenant-{number}") for number in range(15)]
+    for _ in batches(filler, writers, 60):
+        pass
+    newcomer, began = run("new", 500), filler.busy
+    shown = {one: filler.busy for one in writers}
+    for shares in batches(filler, [*writers, newcomer], 500):
+        for one in (share.run for share in shares if share.run in shown):
+            assert filler.busy - shown[one] < 0.3
+            shown[one] = filler.busy
+        if newcomer.writes:
+            break
+    assert filler.busy - began < 2 * 0.5  # in turn, token by token, it would take 16 times 0.5 seconds
+
+
+def test_prompts_that_come_at_once_are_read_before_their_replies_go_on() -> None:
+    filler, runs = batcher(), [run(f"tenant-{number}", 64) for number in range(16)]
+    written = 0
+    for shares in batches(filler, runs, 100):
+        if all(one.writes for one in runs):
+            break
+        written += sum(share.run.writes for share in shares)
+    assert filler.busy < 1.1 * 16 * 0.064 + 2 * written / 1000
+    assert 0 < written < 80  # 16 replies beside each of 16 prompts would be 120
+    assert len(filler.fill(runs)) == 16
+
+
+def test_few_replies_go_along_while_a_prompt_is_read_since_it_is_cheaper_so() -> None:
+    runs = [run("a"), run("b"), run("new", 300)]
+    read = [shares for shares in batches(batcher(), runs, 6) if any(share.run is runs[2] for share in shares)]
+    assert all(len(shares) == 3 for shares in read)
+
+
+def test_who_asks_for_many_replies_at_once_reads_nothing_on_credit_beside_others() -> None:
+    filler = batcher()
+    noisy, quiet = [run("noisy", 64) for _ in range(5)], run("quiet", 64)
+    assert all(share.lent for share in filler.fill(noisy))
+    for shares in batches(filler, [*noisy, quiet], 30):
+        assert all(share.lent == (share.run is quiet) for share in shares if share.run in noisy or share.count > 4)
 
 
 def test_a_batch_that_reads_ends_in_time_but_for_the_rest_of_a_prompt() -> None:

@@ -18,10 +18,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sartor.errors import ModelError, OverloadedError
 from sartor.values import Choices, Workload
+from sartor_plugins.llama.engine import crew
 from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, SyncOutbox
+from sartor_plugins.llama.engine.prefixes import Scope
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.reply import Request
 from sartor_plugins.llama.runtime import Runtime, load
@@ -364,7 +366,9 @@ def test_the_memory_holds_what_the_account_says(random_model: Path) -> None:
     """After much coming and going, each sequence is as long in the library's memory as in ours."""
     from sartor_plugins.llama.native import lib
 
-    settings = LlamaSettings(path=str(random_model), probe=False, cells=900, context=256, spill=4, temperature=0)
+    settings = LlamaSettings(
+        path=str(random_model), probe=False, cells=900, idle_cells=400, context=256, spill=4, temperature=0
+    )
     runtimes: list[Runtime] = []
 
     def make_one() -> Runtime:
@@ -387,7 +391,7 @@ def test_the_memory_holds_what_the_account_says(random_model: Path) -> None:
         if n % 5 == 0:
             engine.cancel(job)
     for job, outbox in pending:
-        while not job.cancelled and outbox.take() is not None:
+        while not job.cancelled and outbox.take():
             pass
 
     def look(runtime: Any) -> None:
@@ -438,6 +442,30 @@ def test_a_mistake_of_the_engine_is_told_to_all_and_the_next_are_served(
             desk.run("Hi", right)
     assert "the engine desk failed" in caplog.text
     assert desk.run("Hi", right)[1] == "done"
+
+
+async def test_a_first_token_and_an_end_are_told_at_once_and_the_rest_now_and_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "_TELLING", (1000.0, 1000.0))
+    heard = threading.Event()
+
+    def speak(track: Track) -> Generator[object, None, str]:
+        for number in range(20):
+            yield from track.logits()
+            if number == 1:
+                assert heard.wait(30)
+            track.push([5])
+            yield number
+        return "done"
+
+    outbox: AsyncOutbox[object] = AsyncOutbox()
+    job = Job(desk.Task(desk.vocabulary.text("Hi"), speak, Scope("acme")), outbox, tenant="acme")
+    desk.engine.submit(job)
+    assert list(await outbox.take()) == [0]
+    heard.set()
+    assert [event for event in await outbox.take() if isinstance(event, int)] == [*range(1, 20)]
+    assert not await outbox.take()
 
 
 async def test_an_outbox_whose_loop_is_gone_disturbs_nobody() -> None:

@@ -134,6 +134,35 @@ def test_what_was_had_beyond_a_share_is_remembered_but_for_a_little() -> None:
     assert shares.turn({"a": 1, "b": 1}) == {"a", "b"}
 
 
+def test_prompts_are_read_on_credit_which_comes_back_while_others_are_served() -> None:
+    shares = Shares(credit=1000)
+    shares.turn({"a": 1, "b": 1})
+    shares.lend("a", 600)
+    assert (shares.had("a"), shares.credit("a"), shares.credit("b")) == (shares.had("b"), 400, 1000)
+    shares.lend("a", 500)  # more than there is: the rest is charged
+    assert (shares.had("a") - shares.had("b"), shares.credit("a")) == (100, 0)
+    shares.charge("b", 300)
+    shares.turn({"a": 1, "b": 1})
+    assert shares.credit("a") == 0  # who has work gets none
+    shares.turn({"b": 1})
+    shares.charge("b", 250)
+    shares.turn({"a": 1, "b": 1})
+    assert shares.credit("a") == 250
+    shares.turn({"b": 1})
+    shares.charge("b", 5000)
+    shares.turn({"b": 1})
+    shares.turn({"a": 1, "b": 1})
+    assert shares.credit("a") == 1000  # and never more
+
+
+def test_credit_is_by_weight() -> None:
+    shares = Shares(credit=1000)
+    shares.turn({"gold": 3.0, "b": 1.0})
+    assert shares.credit("gold") == 3000
+    shares.lend("gold", 1500)
+    assert shares.credit("gold") == 1500
+
+
 # The queue
 
 

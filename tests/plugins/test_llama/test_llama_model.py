@@ -17,6 +17,9 @@ from pydantic import BaseModel, ValidationError
 from sartor.errors import ModelError
 from sartor.values import Choices
 from sartor_plugins.llama import LlamaPlugin
+from sartor_plugins.llama.messages import joined
+from sartor_plugins.llama.reply import Ended
+from sartor_plugins.llama.toolcalls import Call, Text
 
 Make = Callable[..., BaseChatModel]
 MakeTable = Callable[..., Path]
@@ -53,10 +56,10 @@ async def collect(stream: object) -> tuple[list[AIMessageChunk], AIMessageChunk]
     return chunks, whole
 
 
-async def test_it_streams_token_by_token_and_counts(make: Make, table_model: MakeTable) -> None:
+async def test_it_streams_and_counts(make: Make, table_model: MakeTable) -> None:
     model = make(table_model(SAYS_ABC))
     chunks, whole = await collect(model.astream(HI))
-    assert [chunk.text for chunk in chunks if chunk.text] == ["a", "b", "c"]
+    assert "".join(chunk.text for chunk in chunks) == whole.text == "abc"
     assert whole.response_metadata["finish_reason"] == "stop"
     assert whole.response_metadata["first_token_seconds"] >= whole.response_metadata["queue_seconds"] >= 0
     usage = whole.usage_metadata
@@ -64,6 +67,12 @@ async def test_it_streams_token_by_token_and_counts(make: Make, table_model: Mak
     assert usage["output_tokens"] == 3
     assert usage["input_tokens"] > 10
     assert usage["input_token_details"] == {"cache_read": 0}
+
+
+def test_pieces_of_text_that_come_together_are_one_chunk() -> None:
+    call, end = Call("1", "note", "{}"), Ended("stop", 1, 0, 3, 0.1)
+    events = [Text("a"), Text("b"), call, call, Text("c"), Text("d"), end]
+    assert list(joined(events)) == [Text("ab"), call, call, Text("cd"), end]
 
 
 async def test_every_way_to_call_says_the_same(make: Make, table_model: MakeTable) -> None:

@@ -71,19 +71,19 @@ def shown(message: AIMessage) -> tuple[object, ...]:
 async def test_replies_are_those_of_a_thread(make: Make, random_model: Path) -> None:
     async def all_of(isolation: str) -> list[object]:
         model = make(random_model, isolation=isolation, max_tokens=12, threads=1)
-        chunks = [chunk.text async for chunk in model.astream(HI, temperature=1.5, seed=3)]
+        said = "".join([chunk.text async for chunk in model.astream(HI, temperature=1.5, seed=3)])
         called = await model.bind_tools([NOTE], tool_choice="any").ainvoke(HI, max_tokens=100)
         chosen = Choices(("We are open. [1]", "I do not know."), weights=(1.0, 2.0), quotes=1)
         schema = {"type": "json_schema", "json_schema": {"schema": NOTE["function"]["parameters"]}}
         told = [
-            chunks,
+            said,
             shown(called),
             shown(await model.ainvoke(HI, choices=chosen)),
             shown(await model.ainvoke(HI, stop=["\ud800", "e"], cache_scope="acme")),
             shown(await model.ainvoke([*HI, HumanMessage("\ud800 <|end|>\x00")], cache_scope="acme")),
             shown(await model.ainvoke(HI, cache_scope="larkfield")),
             shown(await model.ainvoke(HI, response_format=schema, max_tokens=100)),
-            await asyncio.to_thread(lambda: [chunk.text for chunk in model.stream(HI)]),
+            await asyncio.to_thread(lambda: "".join(chunk.text for chunk in model.stream(HI))),
             [round(score, 3) for score in await model.compare(HI, ["yes", "no", "certainly not"])],  # type: ignore[attr-defined]
         ]
         await model.forget("acme")  # type: ignore[attr-defined]
@@ -324,10 +324,10 @@ async def test_it_ends_with_its_parent(table_model: MakeTable, way: str) -> None
 async def test_ctrl_c_is_its_parents_business(make: Make, table_model: MakeTable) -> None:
     model = make(table_model(ENDLESS), isolation="process", threads=1)
     stream = model.astream(HI, max_tokens=40)
-    await anext(stream)
+    said = (await anext(stream)).text
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(worker(model), number)
-    assert len([chunk async for chunk in stream if chunk.text]) == 39
+    assert said + "".join([chunk.text async for chunk in stream]) == 40 * "a"
 
 
 async def test_it_knows_no_secrets_and_leaves_no_core(

@@ -97,6 +97,8 @@ class Context:
         self._memory = lib.llama_get_memory(self._context)
         self._batch = _Batch(sizes.batch, sizes.sequences + 1)
         self._adapter: Adapter | None = None
+        self._place = (0, 0)
+        self._all_rows = _NO_ROWS
 
     def close(self) -> None:
         """Free the memory; the object is of no use afterwards."""
@@ -176,7 +178,11 @@ class Context:
         pointer = lib.llama_get_logits(self._context)
         if not pointer:
             raise Failed("llama.cpp gave no logits")
-        rows = floats(pointer, total * self._vocabulary).reshape(total, self._vocabulary)
+        place = ctypes.addressof(pointer.contents), total
+        if place != self._place:  # it rarely moves
+            self._place = place
+            self._all_rows = floats(pointer, total * self._vocabulary).reshape(total, self._vocabulary)
+        rows = self._all_rows
         ends = list(itertools.accumulate(counts))
         return [rows[end - count : end] for count, end in zip(counts, ends, strict=True)]
 

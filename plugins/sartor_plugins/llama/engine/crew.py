@@ -10,12 +10,13 @@ from typing import Generic, Protocol, TypeVar
 
 from sartor.errors import ModelError, SartorError
 
-from sartor_plugins.llama.engine.batches import Batcher, Run, Share
+from sartor_plugins.llama.engine.batches import Batcher
 from sartor_plugins.llama.engine.context import Context, Failed, Full, Part, Rows, Stopped
 from sartor_plugins.llama.engine.drafts import Drafter
 from sartor_plugins.llama.engine.jobs import Bell, Job, Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.queue import Waiting
+from sartor_plugins.llama.engine.runs import Run, Share
 from sartor_plugins.llama.engine.track import Compute, Fork, Need, Place, Track
 from sartor_plugins.llama.engine.weights import Adapter
 
@@ -28,6 +29,12 @@ E_co = TypeVar("E_co", covariant=True)
 
 _CROWD = 4
 """How many times `Limits.parallel` replies may run where each is its tenant's only one."""
+
+_TELLING = (0.04, 0.1)
+"""Seconds between two wakings of those who read, with few replies and with many, but for first tokens and ends: to wake
+an event loop and to let it hand a token on takes the processors a twentieth of the time of a small model's token."""
+_TELLING_EACH = 0.006
+"""Seconds for each reply, between those two."""
 
 _SEATING = 0.01
 """Seconds between two batches in which newcomers are let in, while replies run."""
@@ -95,6 +102,8 @@ class Crew(Generic[R, E]):
         self._computing = computing
         self._ring = ring
         self._bells: set[Bell] = set()
+        self._urgent = False
+        self._rang = 0.0
         self._step = 0
         self._last_end = 0.0
 
@@ -154,7 +163,7 @@ class Crew(Generic[R, E]):
         job.waited = time.monotonic() - job.submitted
         track = Track(plan.prompt, plan.size, seat.cached)
         drafter = Drafter(self._limits.draft if plan.drafts else 0)
-        run = Run(job, seat, track, self.machine.reply(job.request, track), drafter)
+        run = Run(job, seat, track, self.machine.reply(job.request, track), drafter, since=self.machine.batcher.busy)
         self.runs.append(run)
         self._go_on(run)
         return True
@@ -163,6 +172,8 @@ class Crew(Generic[R, E]):
         """Compute one batch, or one fork, and let its replies go on."""
         shares: Sequence[Share[R, E]] = self.machine.batcher.fill(self.runs)
         runs = [share.run for share in shares] or [self.machine.batcher.fork(self.runs)]
+        if self._urgent or not shares or self.machine.batcher.reads(shares) or self._told_long_ago():
+            self.ring()
         self._step += 1
         for run in runs:
             run.step = self._step
@@ -215,8 +226,7 @@ class Crew(Generic[R, E]):
         run, track = share.run, share.run.track
         track.computed(share.count, share.draft, list(rows))
         run.seat.computed = len(track.past)
-        if not share.free:
-            self.machine.batcher.shares.charge(run.job.tenant, share.count + len(share.draft))
+        self.machine.batcher.charge(share)
         if not track.pending:
             accepted = track.accepted
             self._go_on(run)
@@ -272,13 +282,14 @@ class Crew(Generic[R, E]):
         run.need = None
         with contextlib.suppress(Exception):
             run.events.close()
-        if run.track.settle():
-            self.machine.context.trim(run.seat.number, len(run.track.past))
-        self.machine.memory.leave(run.seat, run.track.past)
         now = time.monotonic()
         self._waiting.served(now - max(self._last_end, run.job.submitted))
         self._last_end = now
         self._tell(run.job, (), end)
+        self.ring()  # what is kept may have to be copied first
+        if run.track.settle():
+            self.machine.context.trim(run.seat.number, len(run.track.past))
+        self.machine.memory.leave(run.seat, run.track.past)
 
     def _undo(self, runs: Sequence[Run[R, E]]) -> None:
         """A batch was not computed: what it did is taken back."""
@@ -287,9 +298,16 @@ class Crew(Generic[R, E]):
             with contextlib.suppress(ModelError):  # of models that cannot, nothing is kept
                 self.machine.context.trim(run.seat.number, len(run.track.past))
 
+    def _told_long_ago(self) -> bool:
+        least, most = _TELLING
+        return time.monotonic() - self._rang > min(most, max(least, _TELLING_EACH * len(self.runs)))
+
     def ring(self) -> None:
         """Wake those who were told something: all of an event loop at once, since it costs a change of threads."""
         bells, self._bells = self._bells, set()
+        self._urgent = False
+        if bells:
+            self._rang = time.monotonic()
         for bell in bells:
             self._ring(bell)
 
@@ -297,6 +315,8 @@ class Crew(Generic[R, E]):
         bell = job.outbox.put(events, end)
         if bell is not None:
             self._bells.add(bell)
+            self._urgent = self._urgent or bool(end) or not job.told
+        job.told = True
 
     def lose(self, error: Exception) -> None:
         """The library failed: all replies are over, and nothing of what lies in its memory is trusted any more."""

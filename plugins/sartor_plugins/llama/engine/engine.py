@@ -17,11 +17,11 @@ from typing import Generic, TypeVar
 
 from sartor.values import Workload
 
-from sartor_plugins.llama.engine.batches import Run
 from sartor_plugins.llama.engine.crew import Crew, Limits, Machine, late
 from sartor_plugins.llama.engine.ending import end_at_exit
 from sartor_plugins.llama.engine.jobs import Bell, Job
 from sartor_plugins.llama.engine.queue import Waiting
+from sartor_plugins.llama.engine.runs import Run
 
 __all__ = ["Engine", "Limits", "Machine"]
 
@@ -196,7 +196,6 @@ class _Lane(Generic[R, E]):
         if self._crew is not None:
             self._crew.end_what_is_over()
             self._crew.let_in()
-            self._crew.ring()
             if self._crew.runs:
                 self._crew.compute()
             if not self._crew.runs:

@@ -7,7 +7,6 @@ import contextlib
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -84,6 +83,8 @@ class Job(Generic[R, E]):
         self.seconds = seconds
         self.waited = 0.0
         """Seconds in the queue, once the work has begun."""
+        self.told = False
+        """Whether anything was told of it yet."""
 
 
 class LoopBell:
@@ -122,7 +123,7 @@ class SyncOutbox(Generic[E]):
 
     def __init__(self) -> None:
         self.unread_since: float | None = None
-        self._events: deque[E] = deque()
+        self._events: list[E] = []
         self._end: BaseException | bool = False
         self._changed = threading.Condition()
 
@@ -135,16 +136,14 @@ class SyncOutbox(Generic[E]):
             self._changed.notify()
         return None
 
-    def take(self) -> E | None:
-        """The next event; None after the last. Raises what ended the job."""
+    def take(self) -> Sequence[E]:
+        """The events that there are, at least one; none after the last. Raises what ended the job."""
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._end)
-            if self._events:
-                event = self._events.popleft()
-                self.unread_since = time.monotonic() if self._events else None
-                return event
+            events, self._events, self.unread_since = self._events, [], None
+        if not events:
             _raise(self._end)
-            return None
+        return events
 
 
 class AsyncOutbox(Generic[E]):
@@ -153,7 +152,7 @@ class AsyncOutbox(Generic[E]):
     def __init__(self) -> None:
         self.unread_since: float | None = None
         self._loop = asyncio.get_running_loop()
-        self._events: deque[E] = deque()
+        self._events: list[E] = []
         self._end: BaseException | bool = False
         self._lock = threading.Lock()
         self._sleeper: asyncio.Future[None] | None = None
@@ -168,18 +167,18 @@ class AsyncOutbox(Generic[E]):
             sleeper, self._sleeper = self._sleeper, None
         return self._bell.add(sleeper) if sleeper is not None else None
 
-    async def take(self) -> E | None:
-        """The next event; None after the last. Raises what ended the job."""
+    async def take(self) -> Sequence[E]:
+        """The events that there are, at least one; none after the last. Raises what ended the job."""
         while True:
             with self._lock:
-                if self._events:
-                    event = self._events.popleft()
-                    self.unread_since = time.monotonic() if self._events else None
-                    return event
-                if self._end:
-                    _raise(self._end)
-                    return None
-                sleeper = self._sleeper = self._loop.create_future()
+                events, self._events, self.unread_since = self._events, [], None
+                if not events and not self._end:
+                    sleeper = self._sleeper = self._loop.create_future()
+            if events:
+                return events
+            if self._end:
+                _raise(self._end)
+                return ()
             await sleeper
 
 

@@ -73,6 +73,11 @@ class Pace:
             return self.padded(written)
         return None if self._per_token is None else self._per_token * (read + DEARER * written)
 
+    def beside(self, written: int) -> float | None:
+        """How much longer a batch that reads prompts takes for `written` tokens of replies; None where it is not
+        known."""
+        return None if self._per_token is None else self._per_token * DEARER * written
+
     def within(self, seconds: float, default: int) -> int:
         """How many tokens of prompts can be computed in `seconds`; `default` before any were."""
         return default if not self._per_token else max(1, int(seconds / self._per_token))
