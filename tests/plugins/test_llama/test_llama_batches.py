@@ -130,8 +130,17 @@ def test_prompts_that_come_at_once_are_read_before_their_replies_go_on() -> None
 
 def test_few_replies_go_along_while_a_prompt_is_read_since_it_is_cheaper_so() -> None:
     runs = [run("a"), run("b"), run("new", 300)]
-    read = [shares for shares in batches(batcher(), runs, 6) if any(share.run is runs[2] for share in shares)]
-    assert all(len(shares) == 3 for shares in read)
+    read = [len(shares) for shares in batches(batcher(), runs, 10) if not all(share.run.writes for share in shares)]
+    assert len(read) < 6 and set(read) == {3}
+
+
+def test_replies_have_batches_of_their_own_where_they_are_dear_beside_prompts() -> None:
+    filler = batcher()
+    for _ in range(9):
+        filler.pace.note(64 + 8, 0.064 + 8 * 0.02, written=8)  # 20 ms for each of them
+    runs = [*(run(f"tenant-{number}") for number in range(4)), *(run(f"new-{number}", 300) for number in range(3))]
+    told = [{share.count > 1 for share in shares} for shares in batches(filler, runs, 12)]
+    assert {True} in told and {False} in told and {True, False} not in told
 
 
 def test_who_asks_for_many_replies_at_once_reads_nothing_on_credit_beside_others() -> None:
@@ -143,11 +152,17 @@ def test_who_asks_for_many_replies_at_once_reads_nothing_on_credit_beside_others
 
 
 def test_a_batch_that_reads_ends_in_time_but_for_the_rest_of_a_prompt() -> None:
-    long, other = run("acme", 120), run("acme")
-    told = [by_tenant(shares)["acme"] for shares in batches(batcher(), [long, other], 3)]
-    assert told == [50 - 2 + 1, 72 + 1, 1]
-    both = [by_tenant(shares) for shares in batches(batcher(), [run("acme", 300), *(run("acme") for _ in range(8))], 1)]
-    assert both == [{"acme": 50 - 2 * 8 + 8}]
+    slow, other = batcher(), batcher()
+    slow.seconds = other.seconds = 0.1
+    told = [by_tenant(shares)["acme"] for shares in batches(slow, [run("acme", 240), run("acme")], 3)]
+    assert told == [100 - 2 + 1, 142 + 1, 1]
+    both = [by_tenant(shares) for shares in batches(other, [run("acme", 300), *(run("acme") for _ in range(8))], 1)]
+    assert both == [{"acme": 100 - 2 * 8 + 8}]
+
+
+def test_a_batch_that_reads_is_never_so_small_that_it_is_waste() -> None:
+    long, other = run("acme", 240), run("acme")
+    assert by_tenant(next(batches(batcher(), [long, other], 1))) == {"acme": 64}
 
 
 def test_the_only_prompt_is_read_in_longer_stretches() -> None:

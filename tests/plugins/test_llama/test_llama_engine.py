@@ -18,7 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sartor.errors import ModelError, OverloadedError
 from sartor.values import Choices, Workload
-from sartor_plugins.llama.engine import crew
+from sartor_plugins.llama.engine import crew, memory
 from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
@@ -224,15 +224,43 @@ async def test_what_finds_no_room_is_copied_back_from_ordinary_memory(
 async def test_what_lies_in_ordinary_memory_but_for_a_few_tokens_is_not_copied_again(
     make: Make, random_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved: list[int] = []
-    save = Context.save
-    monkeypatch.setattr(Context, "save", lambda context, number: saved.append(number) or save(context, number))
-    model = make(random_model, max_tokens=4, idle_cells=0)
+    monkeypatch.setattr(memory, "_STAYS", 0.0)
+    saved = saves(monkeypatch)
+    model: Any = make(random_model, max_tokens=4, idle_cells=0)
     text = "word " * 40
     for ending, copies in (("", 1), ("", 1), (" and", 1), (" and" * 40, 2)):
         said = await ask(model, text + ending, "acme")
+        await model.forget("nobody")  # it waits until the reply has left
         assert len(saved) == copies
     assert counts(said)[1] > 100
+
+
+def saves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sequences that were copied to ordinary memory."""
+    saved: list[int] = []
+    save = Context.save
+    monkeypatch.setattr(Context, "save", lambda context, number: saved.append(number) or save(context, number))
+    return saved
+
+
+async def test_what_a_reply_leaves_stays_for_the_next_step_and_moves_when_nothing_comes(
+    make: Make, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_STAYS", 600.0)
+    saved = saves(monkeypatch)
+    model: Any = make(random_model, max_tokens=4, idle_cells=0)
+    text = "word " * 40
+    await ask(model, text, "acme")
+    assert counts(await ask(model, text + " and more", "acme"))[1] > 100
+    await model.forget("nobody")
+    assert not saved
+    monkeypatch.setattr(memory, "_STAYS", 0.05)
+    await ask(model, text + " and again", "acme")
+    end = time.monotonic() + 30
+    while not saved:  # nobody asks for anything
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+    assert counts(await ask(model, text + " once more", "acme"))[1] > 100
 
 
 async def test_replies_of_one_tenant_compute_a_common_beginning_once(make: Make, random_model: Path) -> None:

@@ -82,6 +82,19 @@ def test_what_is_within_a_share_is_given_up_only_for_a_request_that_would_never_
     assert prefixes.victim("acme", 90).number == 0  # type: ignore[union-attr]
 
 
+def test_the_little_end_of_a_branch_stays_as_long_as_what_it_branches_off_from_runs() -> None:
+    prefixes, scope = Prefixes(9000), Scope("acme")
+    said = [*range(400)]
+    prefixes.hold(0, scope, [*said, *range(1000, 1040)], running=False)
+    prefixes.hold(1, scope, [*said, *range(2000, 2100)], running=True)
+    assert prefixes.idle == 0 and prefixes.oldest() is None
+    prefixes.hold(2, scope, [*said, *range(3000, 3100)], running=False)
+    assert prefixes.idle == 100 and prefixes.oldest().number == 2  # type: ignore[union-attr]
+    prefixes.hold(1, scope, [*said, *range(2000, 2100)], running=False)
+    kept = prefixes.oldest()
+    assert kept is not None and kept.number == 0 and prefixes.own(kept) == 40
+
+
 # Shares
 
 

@@ -48,6 +48,8 @@ class Batcher:
     """Batches since all replies went along."""
     busy: float = 0.0
     """Seconds that batches have taken so far."""
+    _wrote: bool = False
+    """Whether the last batch was of replies alone, though prompts could have been read."""
 
     def padding(self, shares: Sequence[Share[R, E]]) -> int:
         """Tokens for nothing with which the batch of `shares` is faster than without."""
@@ -88,13 +90,24 @@ class Batcher:
         writing = [run for run in mine if run.writes]
         reading = [run for run in mine if not run.writes and (run.job.tenant in turn or run in lent)]
         batch: Filling[R, E] = Filling(self, weights, turn, lent)
-        waits = any(run in lent for run in reading) and self._may_wait(writing, len(reading))
-        going = 0 if waits else sum(run.job.tenant in turn for run in writing)
-        batch.read(reading, going, self.seconds * self._longer(len(runs), reading, writing if not waits else (), lent))
-        if not waits:
-            batch.write(writing)
-            batch.draft()
+        if reading and self._apart(writing):
+            self._wrote = not self._wrote and not (set(reading) & lent and self._may_wait(writing, len(reading)))
+            if self._wrote:
+                batch.write(writing, all_may=True)
+                return batch.shares
+            writing = []
+        elif set(reading) & lent and self._may_wait(writing, len(reading)):
+            writing = []
+        going = sum(run.job.tenant in turn for run in writing)
+        batch.read(reading, going, self.seconds * self._longer(len(runs), reading, writing, lent))
+        batch.write(writing)
+        batch.draft()
         return batch.shares
+
+    def _apart(self, writing: Sequence[Run[R, E]]) -> bool:
+        """Whether the replies `writing` are faster in a batch of their own than beside prompts that are read."""
+        beside, alone = self.pace.beside(len(writing)), self.pace.padded(len(writing))
+        return bool(writing) and beside is not None and alone is not None and alone < beside
 
     def _longer(
         self, runs: int, reading: Sequence[Run[R, E]], writing: Sequence[Run[R, E]], lent: Set[Run[R, E]]

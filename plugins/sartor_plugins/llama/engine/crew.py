@@ -107,6 +107,10 @@ class Crew(Generic[R, E]):
         self._step = 0
         self._last_end = 0.0
 
+    def untidy_in(self) -> float:
+        """Seconds until something in the memory is to be moved."""
+        return self.machine.memory.untidy_at - time.monotonic()
+
     def end_what_is_over(self) -> None:
         """End replies that were cancelled, are over time, or that nobody reads."""
         now = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -194,6 +195,8 @@ class _Lane(Generic[R, E]):
         if self._crew is None and self._waiting:
             self._open()
         if self._crew is not None:
+            if self._crew.untidy_in() <= 0:
+                self._crew.machine.memory.tidy()
             self._crew.end_what_is_over()
             self._crew.let_in()
             if self._crew.runs:
@@ -209,7 +212,10 @@ class _Lane(Generic[R, E]):
 
         with self._news:
             while not (work() or self._ending):
-                self._news.wait()
+                patience = self._crew.untidy_in() if self._crew is not None else math.inf
+                if patience <= 0:
+                    return True
+                self._news.wait(None if patience == math.inf else patience)
             return work() and not self.abandoned
 
     @contextlib.contextmanager

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sartor_plugins.llama.engine.pace import DEARER
 from sartor_plugins.llama.engine.runs import Run, Share
 
 if TYPE_CHECKING:
@@ -17,8 +16,12 @@ __all__ = ["Filling"]
 R = TypeVar("R")
 E = TypeVar("E")
 
-_FEWEST = 32
-"""Tokens that a batch which reads prompts may have however slow the machine is: smaller ones waste it."""
+_FEWEST = 64
+"""Tokens that a batch which reads prompts may have however slow the machine is: smaller ones waste it. Below 64
+llama.cpp takes another routine on a CPU, which needs half as long again for each token behind a thousand others."""
+_LATER = 4
+"""Of prompts that are read on credit, a long one goes behind those that come within so many times as long as it takes:
+so short ones wait little, and long ones not for ever."""
 _STRETCHED = 2
 """How much longer than others a batch may take that reads a prompt to its end."""
 _PATIENCE = 0.35
@@ -55,14 +58,13 @@ class Filling(Generic[R, E]):
         return self._batcher.size - self._left
 
     def read(self, runs: Sequence[Run[R, E]], writing: int, seconds: float) -> None:
-        """Compute stretches of what `runs` have pending, beside `writing` replies that go along, in about `seconds`.
-        Tenants who have little to read are first: it delays the others least."""
+        """Compute stretches of what `runs` have pending, beside `writing` replies that go along, in about `seconds`."""
         pending: dict[str, int] = {}
         for run in runs:
             pending[run.job.tenant] = pending.get(run.job.tenant, 0) + len(run.track.pending)
         within = self._pace.within(seconds, self._left)
-        left = min(self._left, max(_FEWEST - writing, within - DEARER * writing, 1))
-        for run in sorted(runs, key=lambda run: (pending[run.job.tenant], run.job.submitted)):
+        left = min(self._left, max(_FEWEST - writing, within - int(self._pace.dearer * writing), 1))
+        for run in sorted(runs, key=lambda run: self._place(run, pending[run.job.tenant])):
             rest = len(run.track.pending)
             if not self._reads and rest <= min(left * _STRETCHED, self._left):
                 left = max(left, rest)  # two batches would take longer
@@ -73,10 +75,17 @@ class Filling(Generic[R, E]):
                 self._reads = True
                 self._add(share)
 
+    def _place(self, run: Run[R, E], pending: int) -> tuple[bool, float, float]:
+        """Where `run` stands in the line of those who read: first those on credit, then tenants who have little to
+        read, `pending` tokens in all, since that delays the others least."""
+        if run in self._lent:
+            return False, run.job.submitted + _LATER * self._pace.reading(len(run.track.pending)), 0.0
+        return True, pending, run.job.submitted
+
     def write(self, runs: Sequence[Run[R, E]], *, all_may: bool = False) -> None:
         """Compute what `runs` have pending at once: of those whose turn it is as many as give most tokens a second, and
-        of the others who do not slow them down beyond measure. These are not charged. Whose turn it is has had least,
-        and so comes first."""
+        of the others who do not slow them down beyond measure, or all of them. These are not charged. Whose turn it is
+        has had least, and so comes first."""
         turn, shares = self._turn, self._batcher.shares
         order = sorted(runs, key=lambda run: (shares.had(run.job.tenant), run.step, run.track.written))
         pays = len(order) if all_may else sum(run.job.tenant in turn for run in order)

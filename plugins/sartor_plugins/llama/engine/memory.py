@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sartor_plugins.llama.engine.attic import Attic, Stored
 from sartor_plugins.llama.engine.context import Context
-from sartor_plugins.llama.engine.prefixes import Kept, Prefixes, Scope
+from sartor_plugins.llama.engine.prefixes import STUB, Kept, Prefixes, Scope
 
 __all__ = ["Memory", "Seat"]
 
 _WORTH_IT = 32
 """Tokens below which nothing is copied back from the attic, or waited for."""
+_STAYS = 2.0
+"""Seconds for which what a reply leaves stays in the memory itself: the next step of the same turn follows at once."""
+_YOUNG = 4096
+"""Tokens that may stay for so long; where there are more, the oldest go after `_HURRIED` seconds."""
+_HURRIED = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -36,10 +43,12 @@ class Memory:
     def __init__(self, context: Context, attic: Attic, *, keeps: bool, idle: int) -> None:
         """`keeps`: whether anything of finished replies is kept; recurrent models cannot.
 
-        `idle`: tokens of finished replies that stay in the memory itself; more goes to the attic at once. On a CPU
-        each token of a batch looks at every cell up to the last used one, so that 16,000 idle cells halve the speed.
+        `idle`: tokens of finished replies that stay in the memory itself; more goes to the attic soon. On a CPU each
+        token of a batch looks at every cell up to the last used one, so that 16,000 idle cells halve the speed.
         """
         self._idle = idle
+        self.untidy_at = math.inf
+        """When (`time.monotonic`) something is to be moved to the attic."""
         self._context = context
         self._attic = attic
         self._keeps = keeps
@@ -76,6 +85,8 @@ class Memory:
             self._context.copy(source, number, length)
             self._prefixes.touch(source)
         self._prefixes.hold(number, scope, prompt, running=True)
+        for other in self._prefixes.covered(number):  # the turn before of the same conversation
+            self._forget(other)
         seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length)
         return seat
 
@@ -88,7 +99,19 @@ class Memory:
         self._prefixes.hold(seat.number, seat.scope, list(tokens), running=False)
         for other in self._prefixes.covered(seat.number):
             self._forget(other)
-        while self._attic.limit and self._prefixes.idle > self._idle and (kept := self._prefixes.oldest()) is not None:
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Move to the attic what is too much and has not been of use for a while."""
+        self.untidy_at = math.inf
+        while self._attic.limit and (idle := self._prefixes.idle) > self._idle:
+            kept = self._prefixes.oldest()
+            if kept is None:
+                return
+            leaves = kept.since + (_STAYS if idle <= self._idle + _YOUNG else _HURRIED)
+            if time.monotonic() < leaves:
+                self.untidy_at = leaves
+                return
             self._evict(kept)
 
     def lend(self, seat: Seat, count: int, tokens: int) -> list[int]:
@@ -128,6 +151,7 @@ class Memory:
     def clear(self) -> None:
         """Everything is lost, after a failure of the library."""
         self._context.clear()
+        self.untidy_at = math.inf
         self._prefixes = Prefixes(self._context.sizes.cells)
         self._seats.clear()
         self._lent.clear()
@@ -165,7 +189,8 @@ class Memory:
         return True
 
     def _evict(self, kept: Kept) -> None:
-        if self._attic.limit and len(kept.tokens) >= _WORTH_IT:
+        own = self._prefixes.own(kept)
+        if self._attic.limit and len(kept.tokens) >= _WORTH_IT and (own >= STUB or own == len(kept.tokens)):
             stored, same = self._attic.best(kept.scope, kept.tokens)
             if stored is not None and same > len(kept.tokens) - _WORTH_IT:
                 self._attic.take(stored)  # nearly all of it is there already

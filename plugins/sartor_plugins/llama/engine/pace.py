@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DEARER", "Pace"]
+__all__ = ["Pace"]
 
-DEARER = 2
-"""How many tokens of prompts take as long as one of a reply, in a batch that has both."""
+_DEARER, _DEAREST = 2.0, 50.0
+"""How many tokens of prompts take as long as one of a reply in a batch that has both, before any was measured, and what
+is believed at most."""
 
 _FASTER, _SLOWER = 0.5, 0.2
 """Weight of the newest measurement: what disturbs one only ever makes it longer."""
@@ -30,15 +31,21 @@ class Pace:
     def __init__(self) -> None:
         self._small: dict[int, float] = {}
         self._per_token: float | None = None
+        self.dearer = _DEARER
+        """How many tokens of prompts take as long as one of a reply in a batch that has both. More where prompts
+        and replies are many and long: the routine for large batches looks at what does not concern a token, too."""
 
     def note(self, tokens: int, seconds: float, written: int | None = None) -> None:
         """A batch of `tokens` took `seconds`; `written`: those that belong to replies, if not all. The others belong to
         prompts, and are cheaper, since nobody wants their logits."""
         written = tokens if written is None else written
         if tokens >= _LARGE and written <= _FEW * tokens:
-            self._per_token = _mixed(self._per_token, seconds / tokens)
-        if tokens <= _LARGE and written == tokens:
+            self._per_token = _mixed(self._per_token, seconds / (tokens - written + self.dearer * written))
+        elif tokens <= _LARGE and written == tokens:
             self._small[tokens] = _mixed(self._small.get(tokens), seconds)
+        elif 0 < written < tokens and self._per_token is not None:
+            extra = (seconds / self._per_token - (tokens - written)) / written
+            self.dearer = _mixed(self.dearer, min(max(extra, 1.0), _DEAREST))
 
     def size(self, tokens: int) -> int:
         """The size of the fastest batch that has room for `tokens`, of those measured ones that are little larger."""
@@ -71,12 +78,16 @@ class Pace:
         """What a batch of `read` tokens of prompts and `written` ones of replies takes; None where it is not known."""
         if not read:
             return self.padded(written)
-        return None if self._per_token is None else self._per_token * (read + DEARER * written)
+        return None if self._per_token is None else self._per_token * (read + self.dearer * written)
+
+    def reading(self, tokens: int) -> float:
+        """What `tokens` of prompts take; 0 before any were read."""
+        return (self._per_token or 0.0) * tokens
 
     def beside(self, written: int) -> float | None:
         """How much longer a batch that reads prompts takes for `written` tokens of replies; None where it is not
         known."""
-        return None if self._per_token is None else self._per_token * DEARER * written
+        return None if self._per_token is None else self._per_token * self.dearer * written
 
     def within(self, seconds: float, default: int) -> int:
         """How many tokens of prompts can be computed in `seconds`; `default` before any were."""

@@ -7,10 +7,11 @@ account: the engine moves the memory.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Kept", "Prefixes", "Scope"]
+__all__ = ["STUB", "Kept", "Prefixes", "Scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,11 @@ class Scope:
     """Something that only one request has, where nobody else may profit."""
 
 
-@dataclass(slots=True)
+STUB = 64
+"""Tokens below which the end of a sequence is not worth a place of its own."""
+
+
+@dataclass(slots=True, eq=False)
 class Kept:
     """A sequence in the memory."""
 
@@ -33,6 +38,8 @@ class Kept:
     used: int
     """When it was last used: a counter, not a clock."""
     running: bool
+    since: float = field(default_factory=time.monotonic)
+    """When it was last used, by the clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +121,7 @@ class Prefixes:
         """Sequence `number` was of use again."""
         self._clock += 1
         self._kept[number].used = self._clock
+        self._kept[number].since = time.monotonic()
 
     def drop(self, number: int) -> None:
         """Forget sequence `number`, if it is known."""
@@ -166,15 +174,27 @@ class Prefixes:
         return _oldest(max(idle.values(), key=len)) if idle else None
 
     def oldest(self) -> Kept | None:
-        """The sequence that does not run and was used longest ago."""
-        return min((kept for kept in self._kept.values() if not kept.running), key=lambda kept: kept.used, default=None)
+        """Of the sequences that `idle` counts, the one that was used longest ago."""
+        return min(self._alone(), key=lambda kept: kept.used, default=None)
 
     @property
     def idle(self) -> int:
         """Tokens that only sequences which do not run have; some of them may be counted several times."""
-        return sum(
-            len(kept.tokens) - self._shared_with_running(kept) for kept in self._kept.values() if not kept.running
-        )
+        return sum(self._alone().values())
+
+    def own(self, kept: Kept) -> int:
+        """How many tokens at the end of `kept` no other sequence has."""
+        found = self.longest(kept.scope, kept.tokens)
+        return len(kept.tokens) - max((length for other, length in found if other != kept.number), default=0)
+
+    def _alone(self) -> dict[Kept, int]:
+        """The sequences that do not run, with how many tokens each has that none which runs has: but for little ends,
+        such as a reply that came back as other tokens in the next prompt. They go with the sequence that they branch
+        off from: holes in the memory make large batches slow."""
+        found = {
+            kept: len(kept.tokens) - self._shared_with_running(kept) for kept in self._kept.values() if not kept.running
+        }
+        return {kept: own for kept, own in found.items() if own >= STUB or own == len(kept.tokens)}
 
     def _shared_with_running(self, kept: Kept) -> int:
         node, length = self._ends[kept.number], len(kept.tokens)
