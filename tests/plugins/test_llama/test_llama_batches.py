@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,12 +144,18 @@ def test_replies_have_batches_of_their_own_where_they_are_dear_beside_prompts() 
     assert {True} in told and {False} in told and {True, False} not in told
 
 
-def test_who_asks_for_many_replies_at_once_reads_nothing_on_credit_beside_others() -> None:
+def test_who_asks_for_many_replies_at_once_has_little_credit_beside_others() -> None:
     filler = batcher()
-    noisy, quiet = [run("noisy", 64) for _ in range(5)], run("quiet", 64)
-    assert all(share.lent for share in filler.fill(noisy))
-    for shares in batches(filler, [*noisy, quiet], 30):
-        assert all(share.lent == (share.run is quiet) for share in shares if share.run in noisy or share.count > 4)
+    noisy, quiet = [run("noisy", 64) for _ in range(16)], run("quiet", 300)
+    for shares in batches(filler, noisy, 5):
+        assert all(share.lent for share in shares if share.count > 1)
+    told = [share for shares in batches(filler, [*noisy, quiet], 300) for share in shares if share.count > 1]
+    assert all(share.lent == (share.run is quiet) for share in told)
+    assert {share.run is quiet for share in told} == {True, False}
+    filler = batcher()
+    several = [run("busy", 300) for _ in range(6)]
+    told = [share for shares in batches(filler, [*several, run("quiet")], 20) for share in shares if share.count > 1]
+    assert all(share.lent for share in told)
 
 
 def test_a_batch_that_reads_ends_in_time_but_for_the_rest_of_a_prompt() -> None:
@@ -185,6 +192,20 @@ def test_replies_with_different_adapters_never_share_a_batch() -> None:
     runs = [run("acme", adapter="acme"), run("lark", adapter="lark"), run("lark", adapter="lark")]
     for shares in batches(batcher(), runs, 9):
         assert len({share.run.job.adapter for share in shares}) == 1
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_batch_has_something_and_every_tenant_comes_to_its_turn(seed: int) -> None:
+    chance, filler = random.Random(seed), batcher()
+    filler.pace.dearer = chance.uniform(0.5, 30)
+    asked = range(chance.randint(1, 10))
+    sizes = [chance.choice([1, chance.randint(5, 600)]) for _ in asked]
+    runs = [run(chance.choice("abcd"), size, adapter=chance.choice(["", "", "x"])) for size in sizes]
+    last = dict.fromkeys((one.job.tenant for one in runs), 0)
+    for step, shares in enumerate(batches(filler, runs, 500)):
+        assert shares
+        last |= {share.run.job.tenant: step for share in shares}
+        assert step - min(last.values()) < 200
 
 
 def test_a_fork_has_a_batch_of_its_own() -> None:

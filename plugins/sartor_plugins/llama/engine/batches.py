@@ -29,7 +29,8 @@ _CHEAPER = 0.75
 """Share of what tokens of replies cost in a batch of their own, below which they are better computed beside prompts:
 near to it, what is written early is missing in the last batches, which are too small then."""
 _LENT = 4
-"""Replies that a tenant may ask for at once, and read their prompts on credit."""
+"""Replies that a tenant may ask for at once and have its whole credit. Of twice as many at once a quarter is left, and
+of four times as many a sixteenth."""
 
 
 @dataclass(slots=True)
@@ -120,12 +121,14 @@ class Batcher:
         return _TOGETHER if not writing and len(tenants) > 1 and all(run in lent for run in reading) else 1
 
     def _lent(self, runs: Sequence[Run[R, E]]) -> set[Run[R, E]]:
-        """Those of `runs` that read a prompt on credit: not those of a tenant that asks for many replies at once."""
+        """Those of `runs` that read a prompt on credit: all where nobody else has work. Of a tenant that asks for many
+        replies at once less credit counts."""
         reading = {run for run in runs if run.computes and not run.writes}
         replies = Counter(run.job.tenant for run in runs) if reading else {}
         if len(replies) <= 1:
             return reading
-        return {run for run in reading if replies[run.job.tenant] <= _LENT and self.shares.credit(run.job.tenant) > 0}
+        parts = {tenant: min(1.0, (_LENT / number) ** 2) for tenant, number in replies.items()}
+        return {run for run in reading if self.shares.credit(run.job.tenant, parts[run.job.tenant]) > 0}
 
     def _may_wait(self, writing: Sequence[Run[R, E]], reading: int) -> bool:
         """Whether the replies `writing` wait while `reading` prompts are read on credit: unless that is clearly cheaper

@@ -66,9 +66,10 @@ class Shares:
         ahead = self._had[tenant] - self._least
         return max(0, math.ceil((self._quantum - ahead) * self._weights[tenant]))
 
-    def credit(self, tenant: str) -> int:
-        """Tokens of prompts that `tenant`, which has work, may read ahead of the others."""
-        return max(0, math.floor((self._credit - self._owes[tenant]) * self._weights[tenant]))
+    def credit(self, tenant: str, part: float = 1.0) -> int:
+        """Tokens of prompts that `tenant`, which has work, may read ahead of the others, where only `part` of its whole
+        credit counts."""
+        return max(0, math.floor((self._credit * part - self._owes[tenant]) * self._weights[tenant]))
 
     def had(self, tenant: str) -> float:
         """What `tenant`, which has work, has had."""
