@@ -306,7 +306,7 @@ async def test_a_model_tells_how_much_runs_and_waits(make: Make, table_model: Ma
     model: Any = make(table_model({"\n": "a", "a": "a"}), parallel=1, context=2048, isolation=isolation, threads=1)
     assert model.workload() == Workload(0, 0)
     first = model.astream([HumanMessage("Hi")], max_tokens=1500, cache_scope="acme")
-    assert (await anext(first)).text == "a"
+    assert (await anext(first)).text.startswith("a")
     others = [asyncio.create_task(ask(model, "Hi", "acme", max_tokens=1500)) for _ in range(3)]
     await asyncio.sleep(0.05)
     assert model.workload() == Workload(1, 3)

@@ -120,7 +120,7 @@ async def test_many_at_once_are_answered(make: Make, random_model: Path) -> None
 async def test_a_cancelled_reply_stops_and_the_next_one_runs(make: Make, table_model: MakeTable) -> None:
     model = make(table_model({"\n": "a", "a": "a"}), max_tokens=100_000)
     stream = model.astream(HI)
-    assert (await anext(stream)).text == "a"
+    assert (await anext(stream)).text.startswith("a")
     await stream.aclose()
     task = asyncio.create_task(model.ainvoke(HI))
     waiting = asyncio.create_task(model.ainvoke(HI, max_tokens=3))

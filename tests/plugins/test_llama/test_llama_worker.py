@@ -132,7 +132,7 @@ async def test_a_full_queue_is_told_with_the_time_to_try_again(make: Make, table
 async def test_cancelling_deadlines_and_unread_streams(make: Make, table_model: MakeTable) -> None:
     model = make(table_model(ENDLESS), isolation="process", threads=1, parallel=1, seconds=60)
     stream = model.astream(HI, max_tokens=100_000)
-    assert (await anext(stream)).text == "a"
+    assert (await anext(stream)).text.startswith("a")
     waiting = asyncio.create_task(model.ainvoke(HI, max_tokens=3))
     await stream.aclose()
     assert (await asyncio.wait_for(waiting, 10)).text == "aaa"
