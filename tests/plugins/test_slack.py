@@ -589,6 +589,12 @@ def test_nothing_in_a_reply_is_special_to_slack_but_links(text):
     assert not re.search(r"&(?!amp;|lt;|gt;)", bare)
 
 
+@pytest.mark.parametrize("text", ["``" + "`a`", "`a`" + "`" + "`b`", r"\`\`\`", r"``\`a", "```\\`" * 20])
+def test_marks_of_code_beside_one_another_open_no_fence(text):
+    assert all(piece.count("```") % 2 == 0 for piece in split(mrkdwn("x " + text), 1200))
+    assert "```" not in mrkdwn("x " + text)
+
+
 @settings(max_examples=300)
 @given(st.lists(MARKS | st.just("x" * 30), max_size=60).map("".join), st.integers(20, 60).map(lambda n: n * 60))
 def test_pieces_are_short_and_lose_nothing(text, most):

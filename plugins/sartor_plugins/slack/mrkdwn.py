@@ -125,7 +125,7 @@ def _inline(text: str, depth: int = 0) -> str:
     for match in _INLINE.finditer(text) if depth < 4 else ():
         out += [_code(text[at : match.start()]), _marked(match, depth)]
         at = match.end()
-    return "".join([*out, _code(text[at:])])
+    return _unfenced("".join([*out, _code(text[at:])]))  # marks of code beside others could make one
 
 
 def _marked(match: re.Match[str], depth: int) -> str:
@@ -154,4 +154,8 @@ def _link(target: str, label: str) -> str:
 
 def _code(text: str) -> str:
     """`text` escaped, and without a fence."""
-    return escape(text.replace("```", "ˋˋˋ"))
+    return escape(_unfenced(text))
+
+
+def _unfenced(text: str) -> str:
+    return text.replace("```", "ˋˋˋ")
