@@ -25,6 +25,8 @@ from sartor_plugins.llama.engine.runs import Run, Share
 from sartor_plugins.llama.engine.shares import Shares
 from sartor_plugins.llama.engine.track import COMPUTE, Track
 
+from benchmarks.engine.report import p95
+
 _WRITTEN = {1: 5, 2: 14, 3: 17, 4: 20, 8: 25, 12: 30, 13: 36, 15: 37, 16: 28, 17: 32, 24: 48, 32: 52, 512: 845}
 """Milliseconds of a batch of so many tokens of replies."""
 _READ = 1.2
@@ -252,11 +254,6 @@ POLICIES: dict[str, Callable[[], Filler]] = {
     "first come, 512": lambda: Server(512),
     "first come, 64": lambda: Server(64),
 }
-
-
-def p95(values: Sequence[float]) -> float:
-    """The value that 95 of 100 do not exceed; of few the largest."""
-    return sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
 
 
 def main() -> None:

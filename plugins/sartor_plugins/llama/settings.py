@@ -81,8 +81,8 @@ class LlamaSettings(FileSettings):
     """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make
     quotes faster and change no reply."""
     idle_cells: int | None = Field(default=None, ge=0)
-    """Of `cells`, how many may hold what is kept of finished replies; default: 64 on a CPU, where idle cells slow
-    every token, and all of them on a GPU."""
+    """Of `cells`, how many may hold what is kept of finished replies for more than two seconds; default:
+    64 on a CPU, where idle cells slow every token, and all of them on a GPU."""
     spill: int | None = Field(default=None, ge=0)
     """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""

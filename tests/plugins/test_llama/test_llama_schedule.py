@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 
+from benchmarks.engine.report import p95
 from benchmarks.schedule import (
     Asked,
     Filler,
@@ -17,7 +18,6 @@ from benchmarks.schedule import (
     batcher,
     neighbour,
     newcomer,
-    p95,
 )
 
 

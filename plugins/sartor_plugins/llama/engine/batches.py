@@ -91,13 +91,14 @@ class Batcher:
         writing = [run for run in mine if run.writes]
         reading = [run for run in mine if not run.writes and (run.job.tenant in turn or run in lent)]
         batch: Filling[R, E] = Filling(self, weights, turn, lent)
+        waits = not lent.isdisjoint(reading) and self._may_wait(writing, len(reading))
         if reading and self._apart(writing):
-            self._wrote = not self._wrote and not (set(reading) & lent and self._may_wait(writing, len(reading)))
+            self._wrote = not (self._wrote or waits)
             if self._wrote:
                 batch.write(writing, all_may=True)
                 return batch.shares
             writing = []
-        elif set(reading) & lent and self._may_wait(writing, len(reading)):
+        elif waits:
             writing = []
         going = sum(run.job.tenant in turn for run in writing)
         batch.read(reading, going, self.seconds * self._longer(len(runs), reading, writing, lent))
