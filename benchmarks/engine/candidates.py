@@ -17,6 +17,7 @@ import httpx
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from llama_cpp import CreateCompletionStreamResponse, Llama
 from sartor_plugins.llama import LlamaPlugin
+from sartor_plugins.llama.engine.memory import SPARE
 from sartor_plugins.llama.model import LlamaChatModel
 
 from benchmarks.engine.work import Ask, Setup, Told, Words
@@ -25,6 +26,8 @@ __all__ = ["Engine", "Locked", "Server"]
 
 _RAM = 4096
 """MiB of ordinary memory for prompts that no longer fit into a context."""
+_ROOM = 2048
+"""Tokens of the engine's memory for one conversation."""
 
 
 class _Answers:
@@ -46,12 +49,15 @@ class _Answers:
 
 
 class Engine(_Answers):
-    """Sartor's own."""
+    """Sartor's own. Each conversation has a room of its own, unless there are too few tokens for that."""
 
     def __init__(self, setup: Setup, *, speculation: int = 31) -> None:
+        rooms = max(0, setup.cells // _ROOM - SPARE)
         settings = LlamaPlugin.Settings(
             path=setup.path,
             threads=setup.threads,
+            rooms=rooms,
+            context=_ROOM - 64 if rooms else None,
             cells=setup.cells,
             spill=_RAM,
             temperature=0,

@@ -13,7 +13,7 @@ from sartor_plugins.llama.engine.attic import Attic
 from sartor_plugins.llama.engine.batches import Batcher
 from sartor_plugins.llama.engine.context import Context, Sizes
 from sartor_plugins.llama.engine.jobs import Plan
-from sartor_plugins.llama.engine.memory import Memory
+from sartor_plugins.llama.engine.memory import SPARE, Memory
 from sartor_plugins.llama.engine.track import Need, Track
 from sartor_plugins.llama.engine.weights import Adapter, Weights
 from sartor_plugins.llama.probe import needs_probe, probe, probe_adapter
@@ -31,6 +31,10 @@ _SEQUENCES = 255
 _BATCH = 512
 _CONVERSATIONS = 8
 """Full ones for which there is room, where there is memory enough."""
+_ROOMS = 2
+"""Rooms for each reply that may run, where each has its own: for what is kept, and for tenants beyond `parallel`."""
+_MULTIPLE = 256
+"""The library makes rooms of a multiple of so many tokens."""
 _SHARE_OF_MEMORY = 0.25
 _MOST_SPILLED = 4096
 _IDLE_CELLS = 64
@@ -120,13 +124,28 @@ def _memory(settings: LlamaSettings, weights: Weights, context: Context) -> Memo
 def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:
     """Room for several conversations, within a quarter of the memory that the machine has left."""
     within = int(machine.available_bytes() * _SHARE_OF_MEMORY / weights.bytes_per_token)
+    threads = weights.threads(settings.threads)
+    room = -(-(size + _SLACK) // _MULTIPLE) * _MULTIPLE
+    if rooms := _rooms(settings, weights, within // room - SPARE):
+        sequences = rooms + SPARE
+        return Sizes(cells=sequences * room, sequences=sequences, batch=_BATCH, threads=threads, apart=True)
     cells = settings.cells or min(_CONVERSATIONS * size, within)
     return Sizes(
         cells=max(cells, size + _SLACK),
         sequences=_SEQUENCES if weights.can_branch else settings.parallel,
         batch=_BATCH,
-        threads=weights.threads(settings.threads),
+        threads=threads,
     )
+
+
+def _rooms(settings: LlamaSettings, weights: Weights, within: int) -> int:
+    """Conversations with a room of their own, where there is memory for `within`; 0: all share."""
+    if not weights.can_branch:
+        return 0
+    if settings.rooms is not None:
+        return settings.rooms
+    rooms = min(_ROOMS * settings.parallel, within)
+    return rooms if rooms >= settings.parallel and settings.cells is None and not weights.on_gpu else 0
 
 
 def _template(settings: LlamaSettings, directory: Path, weights: Weights, vocabulary: Vocabulary) -> str:

@@ -64,9 +64,13 @@ class LlamaSettings(FileSettings):
     """Tokens of a reply, where the caller names no number."""
     choice: ChoiceMethod = "trie"
     """How a reply is chosen among given sentences."""
+    rooms: int | None = Field(default=None, ge=0, le=240)
+    """Conversations that have a room of `context` tokens of their own in the model's memory, those that are kept of
+    earlier ones counted in; 0: all share `cells`. Default: twice `parallel` on a CPU, as far as a quarter of the memory
+    that the machine has left is enough for them, and `parallel` at least; else, or where `cells` is set, 0."""
     cells: int | None = Field(default=None, ge=128)
-    """Tokens that all conversations in the model's memory may have together, those that are kept of earlier ones
-    counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""
+    """Tokens that all conversations which share the model's memory may have together, those that are kept of earlier
+    ones counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""
     parallel: int = Field(default=16, ge=1, le=48)
     """Replies that are computed together. A tenant of which nothing runs gets in beyond that."""
     queue: int = Field(default=256, ge=1)

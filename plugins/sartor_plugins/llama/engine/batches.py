@@ -52,10 +52,12 @@ class Batcher:
     _wrote: bool = False
     """Whether the last batch was of replies alone, though prompts could have been read."""
 
-    def padding(self, shares: Sequence[Share[R, E]]) -> int:
-        """Tokens for nothing with which the batch of `shares` is faster than without."""
+    def padding(self, shares: Sequence[Share[R, E]], between: int = 0) -> int:
+        """Tokens for nothing with which the batch of `shares` is faster than without: for `between` sequences at least,
+        which lie between its own."""
         tokens = tokens_of(shares)
-        return 0 if self.reads(shares) else self.pace.size(tokens) - tokens
+        padding = between if self.reads(shares) else self.pace.size(tokens + between) - tokens
+        return min(padding, self.size - tokens)
 
     def reads(self, shares: Sequence[Share[R, E]]) -> bool:
         """Whether a prompt is read in the batch of `shares`, so that it takes long."""

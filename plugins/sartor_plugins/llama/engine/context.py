@@ -28,6 +28,8 @@ _NO_ROWS: Rows = np.zeros((0, 0), np.float32)
 _Pointer = NewType("_Pointer", int)
 _NUMBERS_OF_LOGITS = 16_000_000
 """Logits that one batch may have: 64 MB."""
+_GAP = 4
+"""Sequences that may lie between two of a batch, each with a room of its own, and be computed with it for nothing."""
 
 
 class Stopped(Exception):
@@ -52,6 +54,13 @@ class Sizes:
     batch: int = 512
     """Tokens of a batch."""
     threads: int = 1
+    apart: bool = False
+    """Whether each sequence has a room of its own, an equal part of `cells`, and shares nothing."""
+
+    @property
+    def room(self) -> int:
+        """Tokens that one sequence may have."""
+        return self.cells // self.sequences if self.apart else self.cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,17 @@ class Part:
     """The position of the first token."""
     tokens: Sequence[int]
     rows: int = 1
-    """For how many tokens at the end logits are wanted."""
+    """For how many tokens at the end logits are wanted,"""
+    filling: int = 0
+    """but for so many behind them, which only make parts equally long."""
 
 
 class Context:
-    """A context with sequences numbered from 0."""
+    """A context with sequences numbered from 0.
+
+    Where they lie `apart`, the library computes at once those whose numbers follow one another, and of those as many
+    tokens as the shortest part has; then the rest. So a batch runs best on neighbours.
+    """
 
     def __init__(self, weights: Weights, sizes: Sizes) -> None:
         """Raises `ModelError` when there is no memory for it."""
@@ -78,9 +93,9 @@ class Context:
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = sizes.cells
         parameters.n_batch = parameters.n_ubatch = sizes.batch
-        parameters.n_seq_max = sizes.sequences + 1  # the last one is for padding
+        parameters.n_seq_max = sizes.sequences + (not sizes.apart)  # the last one is for padding
         parameters.n_outputs_max = max(self.most_rows, sizes.sequences + 1)
-        parameters.kv_unified = True
+        parameters.kv_unified = not sizes.apart
         parameters.swa_full = True
         parameters.n_threads = parameters.n_threads_batch = sizes.threads
         parameters.abort_callback = self.abort.callback
@@ -99,6 +114,7 @@ class Context:
         self._adapter: Adapter | None = None
         self._place = (0, 0)
         self._all_rows = _NO_ROWS
+        self._moved: Saved = np.empty(0, np.uint8)
 
     def close(self) -> None:
         """Free the memory; the object is of no use afterwards."""
@@ -118,9 +134,22 @@ class Context:
             raise ModelError(f"llama.cpp cannot use the adapter: {heard() or 'it does not say why'}")
         self._adapter = adapter
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Let `target`, which is empty, begin with the first `length` tokens of `source`. Nothing is moved."""
-        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+    def copy(self, source: int, targets: Sequence[int], length: int) -> bool:
+        """Let `targets`, which are empty, begin with the first `length` tokens of `source`. Nothing is moved, unless
+        they lie apart; false where the library cannot."""
+        if not self.sizes.apart:
+            for target in targets:
+                lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+            return True
+        size = lib.llama_state_seq_get_size(self._context, source)
+        if size > len(self._moved):
+            self._moved = np.empty(size, np.uint8)
+        written = lib.llama_state_seq_get_data(self._context, _bytes(self._moved), size, source)
+        for target in targets:
+            if not written or not self.load(target, self._moved[:written]):
+                return False
+            self.trim(target, length)
+        return True
 
     def trim(self, sequence: int, length: int) -> None:
         """Forget what lies behind the first `length` tokens of `sequence`.
@@ -149,27 +178,54 @@ class Context:
         listen()
         return bool(lib.llama_state_seq_set_data(self._context, _bytes(saved), len(saved), sequence))
 
+    def between(self, sequences: Sequence[int]) -> list[int]:
+        """Sequences that lie between those of a batch, where it is faster to compute a token of each with it."""
+        if not self.sizes.apart:
+            return []
+        numbers = sorted(sequences)
+        return [
+            number
+            for last, following in itertools.pairwise(numbers)
+            if following - last - 1 <= _GAP
+            for number in range(last + 1, following)
+        ]
+
     def compute(self, parts: Sequence[Part], padding: int = 0) -> list[Rows]:
         """Compute `parts`, together at most `sizes.batch` tokens; for each, its rows of logits. `padding`: tokens that
-        are computed beside them and forgotten.
+        are computed beside them and forgotten, those for sequences `between` included.
 
         They are the library's own memory: valid until the next call. Raises `Stopped` when the abort flag is up,
         `Full` when there is no room, `Failed` when it fails. What was computed until then is to be trimmed by the
         caller.
         """
-        spare = self.sizes.sequences
-        self._batch.fill([*parts, Part((spare,), 0, [0] * padding, rows=0)] if padding else parts)
+        pads = self._pads([number for part in parts for number in part.sequences], padding)
+        order = sorted([*parts, *pads], key=lambda part: part.sequences) if self.sizes.apart else [*parts, *pads]
+        self._batch.fill(order)
         listen()
         code = lib.llama_decode(self._context, self._batch.native)
-        if padding:
-            self.drop(spare)
+        for pad in pads:
+            lib.llama_memory_seq_rm(self._memory, pad.sequences[0], pad.start, -1)
         if code == 2:
             raise Stopped
         if code == 1:
             raise Full
         if code:
             raise Failed(f"llama.cpp failed to compute (code {code}): {heard() or 'it does not say why'}")
-        return self._rows([part.rows for part in parts])
+        rows = dict(zip(map(id, order), self._rows([part.rows for part in order]), strict=True))
+        return [rows[id(part)] for part in parts]
+
+    def _pads(self, sequences: Sequence[int], count: int) -> list[Part]:
+        """`count` tokens beside those of `sequences`."""
+        if not count:
+            return []
+        if not self.sizes.apart:
+            return [Part((self.sizes.sequences,), 0, [0] * count, rows=0)]
+        first, last = min(sequences), max(sequences)
+        outside = [*range(last + 1, self.sizes.sequences), *range(first - 1, -1, -1)]
+        numbers = [*self.between(sequences), *outside][:count]
+        return [
+            Part((number,), lib.llama_memory_seq_pos_max(self._memory, number) + 1, [0], rows=0) for number in numbers
+        ]
 
     def _rows(self, counts: Sequence[int]) -> list[Rows]:
         total = sum(counts)
@@ -220,7 +276,8 @@ class _Batch:
             self._position[at:end] = np.arange(part.start, part.start + len(part.tokens))
             self._counts[at:end] = len(part.sequences)
             self._sequences[at:end, : len(part.sequences)] = part.sequences
-            self._wanted[at : end - part.rows] = 0
-            self._wanted[end - part.rows : end] = 1
+            wanted = end - part.filling
+            self._wanted[at:end] = 0
+            self._wanted[wanted - part.rows : wanted] = 1
             at = end
         self.native.n_tokens = at

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sartor.errors import ModelError, SartorError
 
+from sartor_plugins.llama.engine import forks
 from sartor_plugins.llama.engine.batches import Batcher
 from sartor_plugins.llama.engine.context import Context, Failed, Full, Part, Rows, Stopped
 from sartor_plugins.llama.engine.drafts import Drafter
@@ -17,7 +18,7 @@ from sartor_plugins.llama.engine.jobs import Bell, Job, Plan
 from sartor_plugins.llama.engine.memory import Memory
 from sartor_plugins.llama.engine.queue import Waiting
 from sartor_plugins.llama.engine.runs import Run, Share
-from sartor_plugins.llama.engine.track import Compute, Fork, Need, Place, Track
+from sartor_plugins.llama.engine.track import Compute, Fork, Need, Track
 from sartor_plugins.llama.engine.weights import Adapter
 
 __all__ = ["Crew", "Limits", "Machine", "late", "told", "unread"]
@@ -150,11 +151,12 @@ class Crew(Generic[R, E]):
         try:
             plan = job.plan = job.plan or self.machine.plan(job.request)
             self.machine.adapter(job.adapter)
-            extra = min(plan.reply, plan.size - len(plan.prompt)) + plan.branches + self._limits.draft
-            seat = self.machine.memory.take(plan.scope, plan.prompt, extra)
+            extra = min(plan.reply, plan.size - len(plan.prompt)) + self._limits.draft
+            seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches)
             if seat is None and not self.runs:
+                need = len(plan.prompt) + extra + plan.branches
                 raise ModelError(
-                    f"the prompt and the reply need {len(plan.prompt) + extra} tokens, more than the memory has",
+                    f"the prompt and the reply need {need} tokens, more than the memory has",
                     remedy="Set `cells` of the model higher, or `max_tokens` lower.",
                 )
         except Exception as error:
@@ -211,7 +213,8 @@ class Crew(Generic[R, E]):
                 self.machine.context.trim(seat.number, len(track.past))
             tokens = [*track.pending[: share.count], *share.draft]
             parts.append(Part((seat.number,), len(track.past), tokens, share.rows))
-        padding = self.machine.batcher.padding(shares)
+        between = self.machine.context.between([part.sequences[0] for part in parts])
+        padding = self.machine.batcher.padding(shares, len(between))
         while True:
             began = time.perf_counter()
             try:
@@ -239,23 +242,11 @@ class Crew(Generic[R, E]):
     def _fork(self, run: Run[R, E]) -> None:
         """Compute what a reply wants to know of many continuations, and forget it again."""
         assert isinstance(run.need, Fork)
-        context, memory, need, track = self.machine.context, self.machine.memory, run.need, run.track
+        context, need, track = self.machine.context, run.need, run.track
         if track.settle():
             context.trim(run.seat.number, len(track.past))
         track.freeze()
-        numbers = memory.lend(run.seat, need.branches, len(need.places))
-        try:
-            if len(numbers) < need.branches:
-                raise ModelError("the memory has no room to compare so many texts", remedy="Set `cells` higher.")
-            for number in numbers:
-                context.copy(run.seat.number, number, len(track.past))
-            for at in range(0, len(need.places), context.most_rows):
-                part = need.places[at : at + context.most_rows]
-                rows = context.compute([_part(place, numbers, len(track.past)) for place in part])
-                for number, row in enumerate(rows):
-                    need.read(at + number, row[0])
-        finally:
-            memory.give_back(numbers)
+        forks.compute(context, self.machine.memory, run.seat, need, len(track.past))
         self.machine.batcher.shares.charge(run.job.tenant, len(need.places))
 
     def _go_on(self, run: Run[R, E]) -> None:
@@ -330,10 +321,6 @@ class Crew(Generic[R, E]):
             self._tell(run.job, (), told(error))
         self.runs.clear()
         self.machine.memory.clear()
-
-
-def _part(place: Place, numbers: Sequence[int], length: int) -> Part:
-    return Part(tuple(numbers[branch] for branch in place.branches), length + place.depth, [place.token])
 
 
 def late(job: Job[R, E]) -> ModelError:

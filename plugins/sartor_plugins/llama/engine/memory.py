@@ -11,7 +11,7 @@ from sartor_plugins.llama.engine.attic import Attic, Stored
 from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.prefixes import STUB, Kept, Prefixes, Scope
 
-__all__ = ["Memory", "Seat"]
+__all__ = ["SPARE", "Memory", "Seat"]
 
 _WORTH_IT = 32
 """Tokens below which nothing is copied back from the attic, or waited for."""
@@ -20,6 +20,10 @@ _STAYS = 2.0
 _YOUNG = 4096
 """Tokens that may stay for so long; where there are more, the oldest go after `_HURRIED` seconds."""
 _HURRIED = 0.5
+SPARE = 8
+"""Rooms that only forks use, where each sequence has a room of its own: they lie side by side, and nobody leaves."""
+_NEAR = 4
+"""Rooms from the replies that run within which a sequence is well placed: see `Context`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +48,8 @@ class Memory:
         """`keeps`: whether anything of finished replies is kept; recurrent models cannot.
 
         `idle`: tokens of finished replies that stay in the memory itself; more goes to the attic soon. On a CPU each
-        token of a batch looks at every cell up to the last used one, so that 16,000 idle cells halve the speed.
+        token of a batch looks at every cell up to the last used one, so that 16,000 idle cells halve the speed. Where
+        each sequence has a room of its own, it does not, and all stay until their room is wanted.
         """
         self._idle = idle
         self.untidy_at = math.inf
@@ -55,14 +60,17 @@ class Memory:
         self._prefixes = Prefixes(context.sizes.cells)
         self._seats: dict[int, Seat] = {}
         self._lent: set[int] = set()
+        sizes = context.sizes
+        self._numbers = range(sizes.sequences - SPARE if sizes.apart else sizes.sequences)
 
     @property
     def cells(self) -> int:
         """Tokens in use or reserved."""
         return self._prefixes.cells + sum(seat.reserved for seat in self._seats.values())
 
-    def take(self, scope: Scope, prompt: Sequence[int], reserved: int) -> Seat | None:
+    def take(self, scope: Scope, prompt: Sequence[int], reserved: int, branches: int = 0) -> Seat | None:
         """A seat for a reply, with all of its prompt that lies in the memory or the attic; None where it has to wait.
+        `reserved`: tokens that follow, beside those of the `branches` of a fork.
 
         It waits for room, or for another reply of the same scope that is just computing the same beginning.
         """
@@ -72,18 +80,26 @@ class Memory:
             return None
         stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
         lifted = stored if stored is not None and above >= length + _WORTH_IT else None
-        need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved
-        if lifted is not None:
-            need = max(need, len(lifted.tokens))
-        number = self._number(keep=source)
-        if number is None or not self._make_room(scope.tenant, need, keep=source):
+        if self._context.sizes.apart:
+            fits = len(prompt) + reserved <= self._context.sizes.room
+            number = self._place(source, length, lifted is None) if fits else None
+        else:
+            need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved + branches
+            if lifted is not None:
+                need = max(need, len(lifted.tokens))
+            number = self._number(keep=source)
+            fits = number is not None and self._make_room(scope.tenant, need, keep=source)
+        if number is None or not fits:
             return None
         if lifted is not None and self._context.load(number, self._attic.take(lifted)):
             self._context.trim(number, above)
             length = above
+        elif number == source:
+            self._context.trim(number, length)
         elif length:
-            self._context.copy(source, number, length)
             self._prefixes.touch(source)
+            if not self._context.copy(source, [number], length):
+                length = 0
         self._prefixes.hold(number, scope, prompt, running=True)
         for other in self._prefixes.covered(number):  # the turn before of the same conversation
             self._forget(other)
@@ -104,6 +120,8 @@ class Memory:
     def tidy(self) -> None:
         """Move to the attic what is too much and has not been of use for a while."""
         self.untidy_at = math.inf
+        if self._context.sizes.apart:
+            return
         while self._attic.limit and (idle := self._prefixes.idle) > self._idle:
             kept = self._prefixes.oldest()
             if kept is None:
@@ -116,6 +134,8 @@ class Memory:
 
     def lend(self, seat: Seat, count: int, tokens: int) -> list[int]:
         """`count` empty sequences for a fork that computes `tokens`; fewer, even none, where room is short."""
+        if self._context.sizes.apart:
+            return [*range(self._numbers.stop, self._context.sizes.sequences)][:count]
         if not self._make_room(seat.scope.tenant, tokens, keep=seat.number):
             return []
         numbers: list[int] = []
@@ -169,9 +189,30 @@ class Memory:
                     best, length = number, ready
         return (None, 0) if soon >= length + _WORTH_IT else (best, length)
 
+    def _place(self, source: int, length: int, stays: bool) -> int | None:
+        """A room near to the replies that run, given up by another if need be; at best that of `source`, where it may
+        be and ends with the `length` tokens that are wanted, or soon behind them."""
+        over = source in self._prefixes and source not in self._seats
+        if stays and over and self._distance(source) <= _NEAR and self._prefixes.size(source) - length < STUB:
+            return source
+        free = [number for number in self._numbers if number not in self._seats and number not in self._prefixes]
+        nearest = min(free, key=self._distance, default=None)
+        if nearest is not None and self._distance(nearest) <= _NEAR:
+            return nearest
+        if self._attic.limit:
+            near = {number for number in self._numbers if number != source and self._distance(number) <= _NEAR}
+            if (kept := self._prefixes.oldest_of(near)) is not None:
+                self._evict(kept)
+                return kept.number
+        return nearest if nearest is not None else self._number(keep=source)
+
+    def _distance(self, number: int) -> int:
+        """How far room `number` is from those of the replies that run; 0 between them."""
+        return max(min(self._seats) - number, number - max(self._seats), 0) if self._seats else 0
+
     def _number(self, keep: int) -> int | None:
         """A free sequence, given up by another if need be."""
-        for number in range(self._context.sizes.sequences):
+        for number in self._numbers:
             if number not in self._seats and number not in self._lent and number not in self._prefixes:
                 return number
         kept = self._prefixes.crowded(keep=keep)

@@ -8,7 +8,7 @@ account: the engine moves the memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 __all__ = ["STUB", "Kept", "Prefixes", "Scope"]
@@ -77,6 +77,10 @@ class Prefixes:
 
     def __contains__(self, number: int) -> bool:
         return number in self._kept
+
+    def size(self, number: int) -> int:
+        """How many tokens sequence `number` has."""
+        return len(self._kept[number].tokens)
 
     def longest(self, scope: Scope, tokens: Sequence[int]) -> list[tuple[int, int]]:
         """The sequences of `scope` that begin like `tokens`, each with for how many tokens; the longest first."""
@@ -172,6 +176,11 @@ class Prefixes:
         """The sequence to give up where sequences, not tokens, are short: of the tenant that keeps most of them."""
         idle = self._idle(keep)
         return _oldest(max(idle.values(), key=len)) if idle else None
+
+    def oldest_of(self, numbers: Set[int]) -> Kept | None:
+        """Of the sequences `numbers`, the one that does not run and was used longest ago."""
+        found = [kept for number, kept in self._kept.items() if number in numbers and not kept.running]
+        return min(found, key=lambda kept: kept.used, default=None)
 
     def oldest(self) -> Kept | None:
         """Of the sequences that `idle` counts, the one that was used longest ago."""
