@@ -26,7 +26,7 @@ __all__ = ["Engine", "Locked", "Server"]
 
 _RAM = 4096
 """MiB of ordinary memory for prompts that no longer fit into a context."""
-_ROOM = 2048
+_ROOM = 1536
 """Tokens of the engine's memory for one conversation."""
 
 

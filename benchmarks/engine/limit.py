@@ -27,7 +27,7 @@ class Limit:
         wanted = lib.llama_context_default_params()
         wanted.n_ctx, wanted.n_batch, wanted.n_ubatch, wanted.n_seq_max = setup.cells, _BATCH, _BATCH, sequences
         wanted.n_threads = wanted.n_threads_batch = setup.threads
-        wanted.kv_unified = True
+        wanted.kv_unified = False
         wanted.no_perf = True
         context = lib.llama_init_from_model(self._model, wanted) if self._model else None
         if context is None:

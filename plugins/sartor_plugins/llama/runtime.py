@@ -105,7 +105,7 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         weights,
         context,
         _memory(settings, weights, context),
-        Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds),
+        Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds, rooms=context.sizes.apart),
         Voice(vocabulary, template, form, settings.choice, size),
     )
 
@@ -145,7 +145,7 @@ def _rooms(settings: LlamaSettings, weights: Weights, within: int) -> int:
     if settings.rooms is not None:
         return settings.rooms
     rooms = min(_ROOMS * settings.parallel, within)
-    return rooms if rooms >= settings.parallel and settings.cells is None and not weights.on_gpu else 0
+    return rooms if rooms >= settings.fewest_rooms and settings.cells is None and not weights.on_gpu else 0
 
 
 def _template(settings: LlamaSettings, directory: Path, weights: Weights, vocabulary: Vocabulary) -> str:

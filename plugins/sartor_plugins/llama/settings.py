@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from sartor.plugin import PluginSettings
 
 from sartor_plugins.builtin import MODEL
@@ -67,7 +67,8 @@ class LlamaSettings(FileSettings):
     rooms: int | None = Field(default=None, ge=0, le=240)
     """Conversations that have a room of `context` tokens of their own in the model's memory, those that are kept of
     earlier ones counted in; 0: all share `cells`. Default: twice `parallel` on a CPU, as far as a quarter of the memory
-    that the machine has left is enough for them, and `parallel` at least; else, or where `cells` is set, 0."""
+    that the machine has left is enough; where it is not enough for one and a half times `parallel`, or where `cells`
+    is set, 0."""
     cells: int | None = Field(default=None, ge=128)
     """Tokens that all conversations which share the model's memory may have together, those that are kept of earlier
     ones counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""
@@ -95,6 +96,20 @@ class LlamaSettings(FileSettings):
     computed, and not this process."""
     adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     """LoRA adapters by the name of the tenant that they are for."""
+
+    @property
+    def fewest_rooms(self) -> int:
+        """Of which tenants that ask for many replies at once leave some free for the others."""
+        return self.parallel + max(1, self.parallel // 2)
+
+    @model_validator(mode="after")
+    def _enough_rooms(self) -> Self:
+        if self.rooms and self.rooms < self.fewest_rooms:
+            raise ValueError(
+                f"`rooms` is {self.rooms}, and must be at least {self.fewest_rooms} where `parallel` is "
+                f"{self.parallel}: set it higher, `parallel` lower, or `rooms` to 0, so that all share one memory"
+            )
+        return self
 
 
 class EmbeddingsSettings(FileSettings):

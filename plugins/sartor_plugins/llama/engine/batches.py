@@ -43,6 +43,9 @@ class Batcher:
     """Logits that one batch may give."""
     seconds: float
     """How long a batch may take that reads prompts: replies that are written, and newcomers, wait for its end."""
+    rooms: bool = False
+    """Whether each sequence has a room of its own. Nothing is gained by computing prompts beside replies then, or
+    stretches of prompts of different lengths beside one another: the library takes them one after the other."""
     pace: Pace = field(default_factory=Pace)
     shares: Shares = field(default_factory=Shares)
     trials: int = 0
@@ -110,6 +113,8 @@ class Batcher:
 
     def _apart(self, writing: Sequence[Run[R, E]]) -> bool:
         """Whether the replies `writing` are faster in a batch of their own than beside prompts that are read."""
+        if self.rooms:
+            return bool(writing)
         beside, alone = self.pace.beside(len(writing)), self.pace.padded(len(writing))
         return bool(writing) and beside is not None and alone is not None and alone < beside
 

@@ -19,7 +19,7 @@ from sartor_plugins.llama.engine.attic import Saved
 from sartor_plugins.llama.engine.weights import Adapter, Weights
 from sartor_plugins.llama.native import AbortFlag, floats, heard, lib, listen
 
-__all__ = ["Context", "Failed", "Full", "Part", "Rows", "Sizes", "Stopped"]
+__all__ = ["EVEN", "Context", "Failed", "Full", "Part", "Rows", "Sizes", "Stopped"]
 
 Rows = npt.NDArray[np.float32]
 """Logits of several places: one row for each, one column for each token of the vocabulary."""
@@ -30,6 +30,9 @@ _NUMBERS_OF_LOGITS = 16_000_000
 """Logits that one batch may have: 64 MB."""
 _GAP = 4
 """Sequences that may lie between two of a batch, each with a room of its own, and be computed with it for nothing."""
+EVEN = 8
+"""Tokens by which two parts of a batch may differ, where each sequence has a room of its own, and be computed at once:
+the shorter one is filled up."""
 
 
 class Stopped(Exception):
@@ -199,12 +202,16 @@ class Context:
         caller.
         """
         pads = self._pads([number for part in parts for number in part.sequences], padding)
-        order = sorted([*parts, *pads], key=lambda part: part.sequences) if self.sizes.apart else [*parts, *pads]
+        even = self._evened(parts, padding) if self.sizes.apart else parts
+        order = sorted([*even, *pads], key=lambda part: part.sequences) if self.sizes.apart else [*even, *pads]
         self._batch.fill(order)
         listen()
         code = lib.llama_decode(self._context, self._batch.native)
         for pad in pads:
             lib.llama_memory_seq_rm(self._memory, pad.sequences[0], pad.start, -1)
+        for given, part in zip(parts, even, strict=True):
+            if part is not given:
+                self.trim(given.sequences[0], given.start + len(given.tokens))
         if code == 2:
             raise Stopped
         if code == 1:
@@ -212,7 +219,22 @@ class Context:
         if code:
             raise Failed(f"llama.cpp failed to compute (code {code}): {heard() or 'it does not say why'}")
         rows = dict(zip(map(id, order), self._rows([part.rows for part in order]), strict=True))
-        return [rows[id(part)] for part in parts]
+        return [rows[id(part)] for part in even]
+
+    def _evened(self, parts: Sequence[Part], padding: int) -> list[Part]:
+        """`parts`, of which those that are little shorter than the longest are filled up."""
+        longest = max(len(part.tokens) for part in parts)
+        room = self.sizes.batch - padding - sum(len(part.tokens) for part in parts)
+        even: list[Part] = []
+        for part in parts:
+            lacks = longest - len(part.tokens)
+            if longest > 2 * EVEN and 0 < lacks <= min(EVEN, room):
+                room -= lacks
+                filled = [*part.tokens, *[0] * lacks]
+                even.append(Part(part.sequences, part.start, filled, part.rows, part.filling + lacks))
+            else:
+                even.append(part)
+        return even
 
     def _pads(self, sequences: Sequence[int], count: int) -> list[Part]:
         """`count` tokens beside those of `sequences`."""

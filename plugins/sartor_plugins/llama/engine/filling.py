@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from sartor_plugins.llama.engine.context import EVEN
 from sartor_plugins.llama.engine.runs import Run, Share
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Filling(Generic[R, E]):
         left = min(self._left, max(_FEWEST - writing, within - int(self._pace.dearer * writing), 1))
         for run in sorted(runs, key=lambda run: self._place(run, pending[run.job.tenant])):
             rest = len(run.track.pending)
-            if not self._reads and rest <= min(left * _STRETCHED, self._left):
+            at_once = rest <= min(left * _STRETCHED, self._left)
+            if self._reads and self._batcher.rooms:
+                if not at_once or abs(rest - self.shares[0].count) > EVEN:
+                    continue  # the library would take it after the others
+            elif self._reads:
+                at_once = False
+            if at_once:
                 left = max(left, rest)  # two batches would take longer
             lent = run in self._lent
             share = Share(run, min(rest, left, self._affords(run.job.tenant, lent=lent)), lent=lent)
