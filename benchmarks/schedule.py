@@ -3,7 +3,8 @@
 No model: the engine's batcher fills batches for requests that come as each scenario says, and each batch takes what one
 of its size took on two cores with a model of 135M (Q8_0). So the same run gives the same figures everywhere. Beside the
 batcher as it is stand the same without credit for prompts (each prompt is read in turn with the tokens of others), and
-the usual way of servers: first come, first read, in batches of 64 or 512 tokens in which every reply goes along.
+the usual way of servers: first come, first read, in batches of 64 or 512 tokens in which every reply goes along. Each
+conversation has a room of its own in the memory; the last line is the batcher where all share one.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from benchmarks.engine.report import p95
 
 _WRITTEN = {1: 5, 2: 14, 3: 17, 4: 20, 8: 25, 12: 30, 13: 36, 15: 37, 16: 28, 17: 32, 24: 48, 32: 52, 512: 845}
 """Milliseconds of a batch of so many tokens of replies."""
-_READ = 1.2
-"""Milliseconds for a token of a prompt; one of a reply beside them takes twice as long."""
+_READ_SHARED, _READ = 1.2, 1.0
+"""Milliseconds for a token of a prompt, in a memory that all share and in rooms. There one of a reply beside it takes
+twice as long; in rooms, the replies take as long as alone."""
 _PARALLEL, _CROWD = 16, 4
 """Replies that run at once; so many times as many where each is its tenant's only one."""
 
@@ -105,22 +107,23 @@ class Server:
         """Nobody is charged."""
 
 
-def batcher(**shares: int) -> Batcher:
+def batcher(*, rooms: bool = True, **shares: int) -> Batcher:
     """The engine's own, which knows the machine."""
-    made = Batcher(512, 512, 0.05, shares=Shares(**shares))
+    made = Batcher(512, 512, 0.05, rooms=rooms, shares=Shares(**shares))
     for tokens, milliseconds in _WRITTEN.items():
         made.pace.note(tokens, milliseconds / 1000)
-    made.pace.note(100, 100 * _READ / 1000, written=0)
+    made.pace.note(100, cost(100, 0, rooms=rooms), written=0)
     return made
 
 
 class Simulation:
     """One scenario under one policy."""
 
-    def __init__(self, filler: Filler, asked: Sequence[Asked]) -> None:
+    def __init__(self, filler: Filler, asked: Sequence[Asked], *, rooms: bool = True) -> None:
         self.done: list[Asked] = []
         self.seconds = 0.0
         self._filler = filler
+        self._rooms = rooms
         self._coming = [*asked]
         heapq.heapify(self._coming)
         self._waiting: list[Asked] = []
@@ -157,7 +160,7 @@ class Simulation:
         shares = self._filler.fill(self._runs)
         padding = self._filler.padding(shares)
         written = sum(share.count for share in shares if share.run.writes)
-        seconds = cost(sum(share.count for share in shares) - written, written + padding)
+        seconds = cost(sum(share.count for share in shares) - written, written + padding, rooms=self._rooms)
         self.seconds += seconds
         self._filler.note(shares, padding, seconds)
         for share in shares:
@@ -193,10 +196,12 @@ def iter_nothing() -> Any:
     yield from ()
 
 
-def cost(read: int, written: int) -> float:
+def cost(read: int, written: int, *, rooms: bool) -> float:
     """Seconds of a batch of `read` tokens of prompts and `written` ones of replies."""
+    if read and not rooms:
+        return (3 + _READ_SHARED * (read + 2 * written)) / 1000
     if read:
-        return (3 + _READ * (read + 2 * written)) / 1000
+        return (3 + _READ * read) / 1000 + (cost(0, written, rooms=True) if written else 0.0)
     low, high = max(at for at in _WRITTEN if at <= written), min(at for at in _WRITTEN if at >= written)
     share = (written - low) / (high - low) if high > low else 0.0
     return (_WRITTEN[low] + share * (_WRITTEN[high] - _WRITTEN[low])) / 1000
@@ -248,11 +253,13 @@ SCENARIOS: dict[str, tuple[Scenario, str]] = {
     "30 tenants at random, prompts of 100 to 900, replies of 100": (at_random, ""),
 }
 """Each with the beginning of the names of the tenants that are told of."""
+_SHARED = "engine, one memory for all"
 POLICIES: dict[str, Callable[[], Filler]] = {
     "engine": batcher,
     "without credit": lambda: batcher(credit=0),
     "first come, 512": lambda: Server(512),
     "first come, 64": lambda: Server(64),
+    _SHARED: lambda: batcher(rooms=False),
 }
 
 
@@ -263,7 +270,7 @@ def main() -> None:
         print("| | first token | p95 | whole reply | p95 | longest gap, mean | all done after |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for name, policy in POLICIES.items():
-            told = Simulation(policy(), scenario()).run()
+            told = Simulation(policy(), scenario(), rooms=name != _SHARED).run()
             done = [one for one in told.done if one.tenant.startswith(tenants)]
             first, whole = [one.first for one in done], [one.whole for one in done]
             means = (statistics.mean(first), p95(first), statistics.mean(whole), p95(whole))

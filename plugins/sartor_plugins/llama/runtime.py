@@ -145,7 +145,8 @@ def _rooms(settings: LlamaSettings, weights: Weights, within: int) -> int:
     if settings.rooms is not None:
         return settings.rooms
     rooms = min(_ROOMS * settings.parallel, within)
-    return rooms if rooms >= settings.fewest_rooms and settings.cells is None and not weights.on_gpu else 0
+    shared = weights.on_gpu or settings.cells is not None or settings.idle_cells is not None
+    return rooms if rooms >= settings.fewest_rooms and not shared else 0
 
 
 def _template(settings: LlamaSettings, directory: Path, weights: Weights, vocabulary: Vocabulary) -> str:

@@ -67,8 +67,8 @@ class LlamaSettings(FileSettings):
     rooms: int | None = Field(default=None, ge=0, le=240)
     """Conversations that have a room of `context` tokens of their own in the model's memory, those that are kept of
     earlier ones counted in; 0: all share `cells`. Default: twice `parallel` on a CPU, as far as a quarter of the memory
-    that the machine has left is enough; where it is not enough for one and a half times `parallel`, or where `cells`
-    is set, 0."""
+    that the machine has left is enough; where it is not enough for one and a half times `parallel`, or where `cells` or
+    `idle_cells` is set, 0."""
     cells: int | None = Field(default=None, ge=128)
     """Tokens that all conversations which share the model's memory may have together, those that are kept of earlier
     ones counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""
@@ -86,8 +86,8 @@ class LlamaSettings(FileSettings):
     """The longest draft of tokens that are likely to follow, since they stand in the prompt; 0: none. Drafts make
     quotes faster and change no reply."""
     idle_cells: int | None = Field(default=None, ge=0)
-    """Of `cells`, how many may hold what is kept of finished replies for more than two seconds; default:
-    64 on a CPU, where idle cells slow every token, and all of them on a GPU."""
+    """Of `cells`, how many may hold what is kept of finished replies for more than two seconds; default: 64 on a CPU,
+    where idle cells slow every token, and all of them on a GPU. Rooms slow nothing, and stay as they are."""
     spill: int | None = Field(default=None, ge=0)
     """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""

@@ -26,6 +26,9 @@ class Piece:
     trusted: bool = False
 
 
+_Said = bytes
+
+
 class Vocabulary:
     """Tokens of one model. Reads the model only, but belongs to its owner thread all the same."""
 
@@ -46,6 +49,7 @@ class Vocabulary:
         self._pattern = _any_of(spellings)
         self._marks = _any_of([text for text in spellings if not _WORD.fullmatch(text)])
         self._structural: set[int] = set()
+        self._said: dict[tuple[int, bool], _Said] = {}
         self._pads_space = self._tokenize("a") != self._tokenize("\na")[len(self._tokenize("\n")) :]
 
     def _scan(self) -> None:
@@ -117,6 +121,12 @@ class Vocabulary:
 
     def bytes(self, token: int, *, special: bool = False) -> bytes:
         """What `token` adds to a text; nothing for control tokens, unless `special`."""
+        said = self._said.get((token, special))
+        if said is None:
+            said = self._said[token, special] = self._piece(token, special)
+        return said
+
+    def _piece(self, token: int, special: bool) -> _Said:
         size = 32
         while True:
             buffer = ctypes.create_string_buffer(size)

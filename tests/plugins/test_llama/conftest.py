@@ -216,9 +216,10 @@ def runtime(random_model: Path) -> Iterator[Runtime]:
     loaded.close()
 
 
-@pytest.fixture
-def desk(random_model: Path) -> Iterator[Desk]:
-    """The inside of a model with random weights."""
-    made = Desk(load(LlamaSettings(path=str(random_model), probe=False), Path("/")))
+@pytest.fixture(params=["rooms", "shared"])
+def desk(random_model: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """The inside of a model with random weights, where each conversation has a room of its own, and where all share."""
+    rooms = None if request.param == "rooms" else 0
+    made = Desk(load(LlamaSettings(path=str(random_model), probe=False, rooms=rooms), Path("/")))
     yield made
     made.engine.close()

@@ -213,3 +213,26 @@ def test_a_fork_has_a_batch_of_its_own() -> None:
     fork.need = Fork(1, [], lambda _at, _row: None)
     assert filler.fill([fork]) == []
     assert filler.fork([run("acme"), fork]) is fork
+
+
+def test_with_rooms_what_is_read_is_of_equal_length_and_never_beside_what_is_written() -> None:
+    filler = Batcher(512, 512, 0.05, rooms=True)
+    filler.pace.note(100, 0.1, written=0)
+    filler.pace.note(1, 0.005)
+    readers = [run(f"reader{number}", pending) for number, pending in enumerate([60, 57, 20, 64, 200, 300])]
+    writers = [run(f"writer{number}") for number in range(3)]
+    runs, together = [*writers, *readers], 0
+    for step in range(1, 60):
+        shares = filler.fill(runs)
+        assert len({share.run.writes for share in shares}) == 1
+        counts = [share.count for share in shares]
+        assert max(counts) - min(counts) <= 8
+        together += len(counts) > 1 and filler.reads(shares)
+        filler.note(shares, 0, sum(counts) / 1000)
+        for share in shares:
+            share.run.step = step
+            filler.charge(share)
+            share.run.track.computed(share.count)
+            share.run.track.pending = share.run.track.pending or [7]
+    assert together
+    assert all(one.writes for one in runs)

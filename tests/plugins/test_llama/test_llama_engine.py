@@ -135,7 +135,17 @@ async def test_drafts_change_no_reply_and_are_taken_where_they_are_right(make: M
 # Tenants
 
 
-async def test_what_one_tenant_sends_changes_no_counter_of_another(make: Make, random_model: Path) -> None:
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"cells": 1200, "spill": 0},
+        {"rooms": 9, "parallel": 4, "spill": 0},
+        {"rooms": 6, "parallel": 4, "spill": 16},  # of which its share is less than it uses
+    ],
+)
+async def test_what_one_tenant_sends_changes_no_counter_of_another(
+    make: Make, random_model: Path, memory: dict[str, int]
+) -> None:
     """A neighbour who guesses the quiet tenant's prompts, whole and in part, and one who floods, change nothing."""
 
     async def quiet(model: BaseChatModel, noise: Callable[[int], Any]) -> list[tuple[int, int]]:
@@ -157,7 +167,7 @@ async def test_what_one_tenant_sends_changes_no_counter_of_another(make: Make, r
 
     seen = []
     for noise in (silence, guess, flood):
-        model = make(random_model, cells=1200, context=512, spill=0)
+        model = make(random_model, **memory, context=512)
         seen.append(await quiet(model, noise(model)))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][0][1] == 0
@@ -209,10 +219,11 @@ def write_adapter(path: Path, width: int) -> Path:
 
 
 @pytest.mark.parametrize("spill", [0, 16])
+@pytest.mark.parametrize("memory", [{"cells": 700}, {"rooms": 3, "parallel": 2}])
 async def test_what_finds_no_room_is_copied_back_from_ordinary_memory(
-    make: Make, random_model: Path, spill: int
+    make: Make, random_model: Path, memory: dict[str, int], spill: int
 ) -> None:
-    model = make(random_model, cells=700, context=512, max_tokens=8, temperature=0, spill=spill)
+    model = make(random_model, **memory, context=512, max_tokens=8, temperature=0, spill=spill)
     texts = {f"tenant{n}": f"Number {n}: " + "word " * 40 for n in range(12)}
     first = {tenant: await ask(model, text, tenant) for tenant, text in texts.items()}
     second = {tenant: await ask(model, text, tenant) for tenant, text in texts.items()}
@@ -358,10 +369,11 @@ async def test_a_reply_that_can_never_fit_is_refused_and_says_why(make: Make, ra
 # Trouble
 
 
+@pytest.mark.parametrize("memory", [{"cells": 1500}, {"rooms": 9}])
 async def test_nothing_is_lost_or_mixed_under_cancels_and_errors(
-    make: Make, random_model: Path, caplog: pytest.LogCaptureFixture
+    make: Make, random_model: Path, caplog: pytest.LogCaptureFixture, memory: dict[str, int]
 ) -> None:
-    model = make(random_model, cells=1500, context=512, temperature=0, parallel=6)
+    model = make(random_model, **memory, context=512, temperature=0, parallel=6)
     chance = random.Random(5)
     expected = {text: (await ask(model, text, max_tokens=10)).text for text in QUESTIONS}
     equal: list[bool] = []
@@ -390,13 +402,13 @@ async def test_nothing_is_lost_or_mixed_under_cancels_and_errors(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_the_memory_holds_what_the_account_says(random_model: Path) -> None:
+@pytest.mark.parametrize("memory", [{"cells": 900, "idle_cells": 400}, {"rooms": 6, "parallel": 4}])
+def test_the_memory_holds_what_the_account_says(random_model: Path, memory: dict[str, int]) -> None:
     """After much coming and going, each sequence is as long in the library's memory as in ours."""
     from sartor_plugins.llama.native import lib
 
-    settings = LlamaSettings(
-        path=str(random_model), probe=False, cells=900, idle_cells=400, context=256, spill=4, temperature=0
-    )
+    told = {"path": str(random_model), "probe": False, "context": 256, "spill": 4, "temperature": 0}
+    settings = LlamaSettings.model_validate(told | memory)
     runtimes: list[Runtime] = []
 
     def make_one() -> Runtime:
@@ -426,11 +438,11 @@ def test_the_memory_holds_what_the_account_says(random_model: Path) -> None:
         prefixes = runtime.memory._prefixes
         context = runtime.context
         lengths = {kept.number: len(kept.tokens) for kept in prefixes._kept.values()}
-        memory = lib.llama_get_memory(context._context)
+        held = lib.llama_get_memory(context._context)
         for number in range(context.sizes.sequences):
-            assert lib.llama_memory_seq_pos_max(memory, number) == lengths.get(number, 0) - 1
+            assert lib.llama_memory_seq_pos_max(held, number) == lengths.get(number, 0) - 1
         assert not runtime.memory._seats
-        assert 0 < runtime.memory.cells <= 900
+        assert 0 < runtime.memory.cells <= context.sizes.cells
 
     engine._begin().call(look)
     engine.forget("t1")
@@ -465,7 +477,7 @@ def test_a_mistake_of_the_engine_is_told_to_all_and_the_next_are_served(
 
     assert desk.run("Hi", right)[1] == "done"
     with monkeypatch.context() as patch:
-        patch.setattr(desk.batcher, "pace", None)
+        patch.setattr(desk.batcher, "shares", None)
         with pytest.raises(ModelError, match="AttributeError"):
             desk.run("Hi", right)
     assert "the engine desk failed" in caplog.text

@@ -47,7 +47,7 @@ def test_prefixes_keep_account_like_a_plain_list(steps: list[tuple[int, Scope, l
         else:
             prefixes.hold(number, scope, tokens, running=False)
             plain[number] = (scope, tokens)
-        assert prefixes.cells == cells_of(plain)
+        assert prefixes.taken == cells_of(plain)
     for scope in (ACME, LARK, Scope("acme", "lora"), Scope("nobody")):
         lengths = {n: common(tokens, asked) for n, (owner, tokens) in plain.items() if owner == scope}
         assert dict(prefixes.longest(scope, asked)) == {n: length for n, length in lengths.items() if length}

@@ -87,6 +87,8 @@ class Batcher:
         the run that `fork` gives."""
         weights = {run.job.tenant: run.job.weight for run in runs}
         turn = self.shares.turn(weights)
+        if len(runs) == 1 and runs[0].computes and runs[0].writes:  # the usual case, and each microsecond counts
+            return self._filled(Filling(self, weights, turn, frozenset()), runs)
         lent = self._lent(runs)
         able = [run for run in runs if run.job.tenant in turn or run in lent]
         first = min(able, key=lambda run: run.step)
@@ -100,13 +102,16 @@ class Batcher:
         if reading and self._apart(writing):
             self._wrote = not (self._wrote or waits)
             if self._wrote:
-                batch.write(writing, all_may=True)
+                batch.write(writing, between=True)
                 return batch.shares
             writing = []
         elif waits:
             writing = []
         going = sum(run.job.tenant in turn for run in writing)
         batch.read(reading, going, self.seconds * self._longer(len(runs), reading, writing, lent))
+        return self._filled(batch, writing)
+
+    def _filled(self, batch: Filling[R, E], writing: Sequence[Run[R, E]]) -> list[Share[R, E]]:
         batch.write(writing)
         batch.draft()
         return batch.shares

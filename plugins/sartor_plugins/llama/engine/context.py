@@ -201,9 +201,10 @@ class Context:
         `Full` when there is no room, `Failed` when it fails. What was computed until then is to be trimmed by the
         caller.
         """
-        pads = self._pads([number for part in parts for number in part.sequences], padding)
-        even = self._evened(parts, padding) if self.sizes.apart else parts
-        order = sorted([*even, *pads], key=lambda part: part.sequences) if self.sizes.apart else [*even, *pads]
+        apart = self.sizes.apart and len(parts) > 1
+        pads = self._pads([number for part in parts for number in part.sequences], padding) if padding else []
+        even = self._evened(parts, padding) if apart else parts
+        order = sorted([*even, *pads], key=lambda part: part.sequences) if apart or pads else even
         self._batch.fill(order)
         listen()
         code = lib.llama_decode(self._context, self._batch.native)
@@ -238,8 +239,6 @@ class Context:
 
     def _pads(self, sequences: Sequence[int], count: int) -> list[Part]:
         """`count` tokens beside those of `sequences`."""
-        if not count:
-            return []
         if not self.sizes.apart:
             return [Part((self.sizes.sequences,), 0, [0] * count, rows=0)]
         first, last = min(sequences), max(sequences)

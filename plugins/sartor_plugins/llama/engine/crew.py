@@ -129,6 +129,8 @@ class Crew(Generic[R, E]):
         A prompt is made of its messages here, which takes milliseconds: not for all at once while replies wait for
         their next token.
         """
+        if not self._waiting:
+            return
         until = time.perf_counter() + _SEATING
         while heads := list(self._waiting.heads()):
             counts: dict[str, int] = {}

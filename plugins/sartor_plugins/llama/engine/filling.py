@@ -89,14 +89,15 @@ class Filling(Generic[R, E]):
             return False, run.job.submitted + _LATER * self._pace.reading(len(run.track.pending)), 0.0
         return True, pending, run.job.submitted
 
-    def write(self, runs: Sequence[Run[R, E]], *, all_may: bool = False) -> None:
+    def write(self, runs: Sequence[Run[R, E]], *, between: bool = False) -> None:
         """Compute what `runs` have pending at once: of those whose turn it is as many as give most tokens a second, and
-        of the others who do not slow them down beyond measure, or all of them. These are not charged. Whose turn it is
-        has had least, and so comes first."""
+        of the others who do not slow them down beyond measure. These are not charged. Whose turn it is has had least,
+        and so comes first. All go along in a batch `between` two that read prompts, since the next is far away."""
         turn, shares = self._turn, self._batcher.shares
         order = sorted(runs, key=lambda run: (shares.had(run.job.tenant), run.step, run.track.written))
-        pays = len(order) if all_may else sum(run.job.tenant in turn for run in order)
-        for run in order[: self._many([len(run.track.pending) for run in order], pays)]:
+        pays = sum(run.job.tenant in turn for run in order)
+        many = len(order) if between else self._many([len(run.track.pending) for run in order], pays)
+        for run in order[:many]:
             count = len(run.track.pending)
             if count <= self._left and self._rows > 0:
                 self._add(Share(run, count, free=run.job.tenant not in turn))

@@ -14,7 +14,8 @@ from sartor_plugins.llama.engine.prefixes import STUB, Kept, Prefixes, Scope
 __all__ = ["SPARE", "Memory", "Seat"]
 
 _WORTH_IT = 32
-"""Tokens below which nothing is copied back from the attic, or waited for."""
+"""Tokens below which nothing is copied back from the attic, or waited for; with rooms, where copies are rare and a
+neighbour could be noticed by them, everything is copied back."""
 _STAYS = 2.0
 """Seconds for which what a reply leaves stays in the memory itself: the next step of the same turn follows at once."""
 _YOUNG = 4096
@@ -57,16 +58,19 @@ class Memory:
         self._context = context
         self._attic = attic
         self._keeps = keeps
-        self._prefixes = Prefixes(context.sizes.cells)
+        self._rooms = context.sizes.apart
+        self._worth_it = 1 if self._rooms else _WORTH_IT
+        self._numbers = range(context.sizes.sequences - (SPARE if self._rooms else 0))
+        self._prefixes = self._nothing()
         self._seats: dict[int, Seat] = {}
         self._lent: set[int] = set()
-        sizes = context.sizes
-        self._numbers = range(sizes.sequences - SPARE if sizes.apart else sizes.sequences)
 
     @property
     def cells(self) -> int:
         """Tokens in use or reserved."""
-        return self._prefixes.cells + sum(seat.reserved for seat in self._seats.values())
+        if self._rooms:
+            return self._prefixes.taken * self._context.sizes.room
+        return self._prefixes.taken + sum(seat.reserved for seat in self._seats.values())
 
     def take(self, scope: Scope, prompt: Sequence[int], reserved: int, branches: int = 0) -> Seat | None:
         """A seat for a reply, with all of its prompt that lies in the memory or the attic; None where it has to wait.
@@ -79,24 +83,23 @@ class Memory:
         if source is None:
             return None
         stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
-        lifted = stored if stored is not None and above >= length + _WORTH_IT else None
-        if self._context.sizes.apart:
-            fits = len(prompt) + reserved <= self._context.sizes.room
-            number = self._place(source, length, lifted is None) if fits else None
+        lifted = stored if stored is not None and above >= length + self._worth_it else None
+        if self._rooms:
+            need = len(prompt) + reserved
+            number = self._room(scope.tenant, need, source, source if lifted is None else -1, length)
         else:
             need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved + branches
             if lifted is not None:
                 need = max(need, len(lifted.tokens))
             number = self._number(keep=source)
-            fits = number is not None and self._make_room(scope.tenant, need, keep=source)
-        if number is None or not fits:
+            if number is not None and not self._make_room(scope.tenant, need, keep=source):
+                return None
+        if number is None:
             return None
         if lifted is not None and self._context.load(number, self._attic.take(lifted)):
             self._context.trim(number, above)
             length = above
-        elif number == source:
-            self._context.trim(number, length)
-        elif length:
+        elif length and number != source:
             self._prefixes.touch(source)
             if not self._context.copy(source, [number], length):
                 length = 0
@@ -120,7 +123,7 @@ class Memory:
     def tidy(self) -> None:
         """Move to the attic what is too much and has not been of use for a while."""
         self.untidy_at = math.inf
-        if self._context.sizes.apart:
+        if self._rooms:
             return
         while self._attic.limit and (idle := self._prefixes.idle) > self._idle:
             kept = self._prefixes.oldest()
@@ -134,7 +137,7 @@ class Memory:
 
     def lend(self, seat: Seat, count: int, tokens: int) -> list[int]:
         """`count` empty sequences for a fork that computes `tokens`; fewer, even none, where room is short."""
-        if self._context.sizes.apart:
+        if self._rooms:
             return [*range(self._numbers.stop, self._context.sizes.sequences)][:count]
         if not self._make_room(seat.scope.tenant, tokens, keep=seat.number):
             return []
@@ -172,9 +175,12 @@ class Memory:
         """Everything is lost, after a failure of the library."""
         self._context.clear()
         self.untidy_at = math.inf
-        self._prefixes = Prefixes(self._context.sizes.cells)
+        self._prefixes = self._nothing()
         self._seats.clear()
         self._lent.clear()
+
+    def _nothing(self) -> Prefixes:
+        return Prefixes(len(self._numbers) if self._rooms else self._context.sizes.cells, rooms=self._rooms)
 
     def _source(self, scope: Scope, prompt: Sequence[int]) -> tuple[int | None, int]:
         """The sequence that has most of `prompt` computed, and how much (−1 and 0 where there is none); None where
@@ -189,22 +195,27 @@ class Memory:
                     best, length = number, ready
         return (None, 0) if soon >= length + _WORTH_IT else (best, length)
 
-    def _place(self, source: int, length: int, stays: bool) -> int | None:
-        """A room near to the replies that run, given up by another if need be; at best that of `source`, where it may
-        be and ends with the `length` tokens that are wanted, or soon behind them."""
+    def _room(self, tenant: str, need: int, keep: int, source: int, length: int) -> int | None:
+        """A room for `need` tokens, near to the replies that run if possible: at best that of `source`, where it is
+        over, and all that it has are the `length` tokens that are wanted. A free one, or one that is given up; not
+        that of `keep`."""
+        if need > self._context.sizes.room:
+            return None
         over = source in self._prefixes and source not in self._seats
-        if stays and over and self._distance(source) <= _NEAR and self._prefixes.size(source) - length < STUB:
+        if over and self._prefixes.size(source) == length and self._distance(source) <= _NEAR:
             return source
         free = [number for number in self._numbers if number not in self._seats and number not in self._prefixes]
         nearest = min(free, key=self._distance, default=None)
         if nearest is not None and self._distance(nearest) <= _NEAR:
             return nearest
-        if self._attic.limit:
-            near = {number for number in self._numbers if number != source and self._distance(number) <= _NEAR}
-            if (kept := self._prefixes.oldest_of(near)) is not None:
-                self._evict(kept)
-                return kept.number
-        return nearest if nearest is not None else self._number(keep=source)
+        near = {number for number in self._numbers if self._distance(number) <= _NEAR}
+        kept = self._prefixes.victim(tenant, 1, keep=keep, among=near)
+        if kept is None and nearest is None:
+            kept = self._prefixes.victim(tenant, 1, keep=keep)
+        if kept is None:
+            return nearest
+        self._evict(kept)
+        return kept.number
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
@@ -230,14 +241,19 @@ class Memory:
         return True
 
     def _evict(self, kept: Kept) -> None:
-        own = self._prefixes.own(kept)
-        if self._attic.limit and len(kept.tokens) >= _WORTH_IT and (own >= STUB or own == len(kept.tokens)):
+        if self._attic.limit and len(kept.tokens) >= _WORTH_IT and self._has_its_own(kept):
             stored, same = self._attic.best(kept.scope, kept.tokens)
-            if stored is not None and same > len(kept.tokens) - _WORTH_IT:
+            if stored is not None and same > len(kept.tokens) - self._worth_it:
                 self._attic.take(stored)  # nearly all of it is there already
             elif (data := self._context.save(kept.number)) is not None:
                 self._attic.put(Stored(kept.scope, kept.tokens, data))
         self._forget(kept.number)
+
+    def _has_its_own(self, kept: Kept) -> bool:
+        """Whether more than a little end of `kept` would be lost with it: such ends leave holes in a memory that all
+        share."""
+        own = self._prefixes.own(kept)
+        return own >= (1 if self._rooms else STUB) or own == len(kept.tokens)
 
     def _forget(self, number: int) -> None:
         self._context.drop(number)

@@ -53,14 +53,16 @@ class _Node:
 
 
 class Prefixes:
-    """The sequences in a memory of `cells` tokens, of which each tenant has an equal share.
+    """The sequences in a memory, of which each tenant has an equal share.
 
     What a tenant keeps within its share is not given up for others, but for a request that would not fit otherwise
     though nothing else of its tenant runs.
     """
 
-    def __init__(self, cells: int) -> None:
-        self._cells = cells
+    def __init__(self, places: int, *, rooms: bool = False) -> None:
+        """`places`: tokens in the memory; with `rooms`, sequences, each of which takes one however long it is."""
+        self._places = places
+        self._rooms = rooms
         self._roots: dict[Scope, _Node] = {}
         self._kept: dict[int, Kept] = {}
         self._ends: dict[int, _Node] = {}
@@ -68,8 +70,8 @@ class Prefixes:
         self._clock = 0
 
     @property
-    def cells(self) -> int:
-        """Tokens that the sequences have; what they share counts once."""
+    def taken(self) -> int:
+        """Tokens that the sequences have, where what they share counts once; or how many rooms."""
         return sum(self._sizes.values())
 
     def __len__(self) -> int:
@@ -104,6 +106,7 @@ class Prefixes:
         self.drop(number)
         self._clock += 1
         self._kept[number] = Kept(number, scope, tokens, self._clock, running)
+        self._grow(scope, 1 if self._rooms else 0)
         node = self._roots.setdefault(scope, _Node([], None))
         at = 0
         while at < len(tokens):
@@ -111,7 +114,7 @@ class Prefixes:
             if child is None:
                 child = _Node(list(tokens[at:]), node)
                 node.children[tokens[at]] = child
-                self._grow(scope, len(child.tokens))
+                self._grow(scope, 0 if self._rooms else len(child.tokens))
             else:
                 same = _same(child.tokens, tokens, at)
                 if same < len(child.tokens):
@@ -132,13 +135,14 @@ class Prefixes:
         kept = self._kept.pop(number, None)
         if kept is None:
             return
+        self._grow(kept.scope, -1 if self._rooms else 0)
         node: _Node | None = self._ends.pop(number)
         while node is not None and node.parent is not None:
             node.holders.discard(number)
             parent = node.parent
             if not node.holders:
                 del parent.children[node.tokens[0]]
-                self._grow(kept.scope, -len(node.tokens))
+                self._grow(kept.scope, 0 if self._rooms else -len(node.tokens))
             node = parent
         root = self._roots.get(kept.scope)
         if root is not None and not root.children:
@@ -154,33 +158,28 @@ class Prefixes:
             if other != number and not self._kept[other].running and len(self._kept[other].tokens) == length
         ]
 
-    def victim(self, tenant: str, need: int, *, keep: int | None = None) -> Kept | None:
-        """The sequence to give up so that `tenant` may have `need` more tokens; None where there is none.
+    def victim(self, tenant: str, need: int, *, keep: int | None = None, among: Set[int] | None = None) -> Kept | None:
+        """The sequence to give up so that `tenant` may have `need` more places; None where there is none.
 
         It is the longest unused one of the tenants that are above their share, the need counted in. `keep` is not
-        given up.
+        given up. `among`: only these are of use, and none of another tenant that is within its share.
         """
-        idle = self._idle(keep)
+        idle = self._idle(keep, among)
         if not idle:
             return None
         sizes = {**self._sizes, tenant: self._sizes.get(tenant, 0) + need}
-        share = self._cells / len(sizes)
+        share = self._places / len(sizes)
         above = [one for one in idle if sizes.get(one, 0) > share]
         if above:
             return _oldest([kept for one in above for kept in idle[one]])
-        if any(kept.running and kept.scope.tenant == tenant for kept in self._kept.values()):
+        if among is not None or any(kept.running and kept.scope.tenant == tenant for kept in self._kept.values()):
             return _oldest(idle[tenant]) if tenant in idle else None
         return _oldest(idle.get(tenant) or [kept for several in idle.values() for kept in several])
 
     def crowded(self, *, keep: int) -> Kept | None:
         """The sequence to give up where sequences, not tokens, are short: of the tenant that keeps most of them."""
-        idle = self._idle(keep)
+        idle = self._idle(keep, None)
         return _oldest(max(idle.values(), key=len)) if idle else None
-
-    def oldest_of(self, numbers: Set[int]) -> Kept | None:
-        """Of the sequences `numbers`, the one that does not run and was used longest ago."""
-        found = [kept for number, kept in self._kept.items() if number in numbers and not kept.running]
-        return min(found, key=lambda kept: kept.used, default=None)
 
     def oldest(self) -> Kept | None:
         """Of the sequences that `idle` counts, the one that was used longest ago."""
@@ -216,11 +215,11 @@ class Prefixes:
         """The sequences of a tenant."""
         return iter([kept for kept in self._kept.values() if kept.scope.tenant == tenant])
 
-    def _idle(self, keep: int | None) -> dict[str, list[Kept]]:
+    def _idle(self, keep: int | None, among: Set[int] | None) -> dict[str, list[Kept]]:
         """The sequences that may be given up, by tenant."""
         idle: dict[str, list[Kept]] = {}
         for kept in self._kept.values():
-            if not kept.running and kept.number != keep:
+            if not kept.running and kept.number != keep and (among is None or kept.number in among):
                 idle.setdefault(kept.scope.tenant, []).append(kept)
         return idle
 
