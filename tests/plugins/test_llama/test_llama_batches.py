@@ -86,6 +86,7 @@ def test_sixteen_tenants_with_one_reply_each_are_written_together_whoever_has_ha
 def test_who_has_many_replies_does_not_ride_on_a_quiet_tenants_batches() -> None:
     filler = batcher()
     filler.shares.turn({"noisy": 1})
+    filler.shares.charge("noisy", 64)
     runs = [run("quiet"), *(run("noisy") for _ in range(16))]
     told = [by_tenant(shares) for shares in batches(filler, runs, 200)]
     assert told[:40] == [{"quiet": 1}] * 40  # until what is forgiven is used up

@@ -136,6 +136,18 @@ def test_nobody_saves_up_while_it_has_nothing_to_do() -> None:
     assert shares.turn({"a": 1, "b": 1}) == {"a", "b"}
 
 
+def test_who_comes_right_behind_another_is_forgiven_no_more_than_that_one() -> None:
+    shares = Shares(quantum=128, slack=16, forgiven=64)
+    shares.turn({"old": 1})
+    shares.charge("old", 1000)
+    present = {"old": 1.0}
+    for number in range(5):
+        present[f"new{number}"] = 1.0
+        shares.turn(present)
+    assert shares.turn(present) == {f"new{number}" for number in range(5)}
+    assert {shares.had("old") - shares.had(f"new{number}") for number in range(5)} == {64}
+
+
 def test_what_was_had_beyond_a_share_is_remembered_but_for_a_little() -> None:
     shares = Shares(quantum=1000, slack=0, forgiven=8)
     shares.turn({"a": 1, "b": 1})

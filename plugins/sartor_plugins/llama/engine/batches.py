@@ -21,7 +21,7 @@ E = TypeVar("E")
 _ALONE = 5
 """How many times as long a batch may take that reads the only prompt there is: nobody waits for its end but
 newcomers, and short stretches of a long prompt take more time in all."""
-_TOGETHER = 2
+_TOGETHER = 2.5
 """How many times as long, where several tenants wait for their prompts to be read, and no reply for its next token."""
 _HELD = 0.1
 """Seconds for which replies may wait for their next token while prompts are read on credit."""
@@ -125,7 +125,7 @@ class Batcher:
 
     def _longer(
         self, runs: int, reading: Sequence[Run[R, E]], writing: Sequence[Run[R, E]], lent: Set[Run[R, E]]
-    ) -> int:
+    ) -> float:
         """How much longer than `seconds` a batch for `runs` may take, of whom some are `reading` beside others that are
         `writing`: large batches take less time in all."""
         if runs == 1:

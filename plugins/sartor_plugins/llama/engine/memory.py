@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sartor_plugins.llama.engine.attic import Attic, Stored
@@ -204,18 +204,28 @@ class Memory:
         over = source in self._prefixes and source not in self._seats
         if over and self._prefixes.size(source) == length and self._distance(source) <= _NEAR:
             return source
-        free = [number for number in self._numbers if number not in self._seats and number not in self._prefixes]
-        nearest = min(free, key=self._distance, default=None)
-        if nearest is not None and self._distance(nearest) <= _NEAR:
-            return nearest
-        near = {number for number in self._numbers if self._distance(number) <= _NEAR}
-        kept = self._prefixes.victim(tenant, 1, keep=keep, among=near)
-        if kept is None and nearest is None:
-            kept = self._prefixes.victim(tenant, 1, keep=keep)
+        distances: dict[int, set[int]] = {}
+        for number in self._numbers:
+            if number not in self._seats:
+                distances.setdefault(self._distance(number), set()).add(number)
+        for distance in sorted(distances):
+            if free := [number for number in distances[distance] if number not in self._prefixes]:
+                return min(free)
+            if distance <= _NEAR and (kept := self._movable(tenant, distances[distance] - {keep})):
+                self._evict(kept)
+                return kept.number
+        kept = self._prefixes.victim(tenant, 1, keep=keep)
         if kept is None:
-            return nearest
+            return None
         self._evict(kept)
         return kept.number
+
+    def _movable(self, tenant: str, numbers: Set[int]) -> Kept | None:
+        """Of the rooms `numbers`, the one to be cleared for `tenant`, though there may be others further away: any that
+        is over where the attic has room for it, so that nothing is lost."""
+        if self._attic.size < self._attic.limit / 2:
+            return self._prefixes.oldest_of(numbers)
+        return self._prefixes.victim(tenant, 1, among=numbers)
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""

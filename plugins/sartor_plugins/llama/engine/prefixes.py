@@ -181,6 +181,10 @@ class Prefixes:
         idle = self._idle(keep, None)
         return _oldest(max(idle.values(), key=len)) if idle else None
 
+    def oldest_of(self, numbers: Set[int]) -> Kept | None:
+        """Of the sequences `numbers`, the one that does not run and was used longest ago."""
+        return _oldest([kept for several in self._idle(None, numbers).values() for kept in several])
+
     def oldest(self) -> Kept | None:
         """Of the sequences that `idle` counts, the one that was used longest ago."""
         return min(self._alone(), key=lambda kept: kept.used, default=None)
@@ -231,8 +235,8 @@ class Prefixes:
             self._sizes.pop(scope.tenant, None)
 
 
-def _oldest(kept: Sequence[Kept]) -> Kept:
-    return min(kept, key=lambda one: one.used)
+def _oldest(kept: Sequence[Kept]) -> Kept | None:
+    return min(kept, key=lambda one: one.used, default=None)
 
 
 def _same(node: Sequence[int], tokens: Sequence[int], start: int) -> int:

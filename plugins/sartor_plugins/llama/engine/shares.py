@@ -33,16 +33,20 @@ class Shares:
         self._weights: Mapping[str, float] = {}
         self._had: dict[str, float] = {}
         self._least = 0.0
+        self._reached = 0.0
+        """The most that `_least` has been: what a tenant begins with that comes with work. `_least` itself falls with
+        each that is forgiven something, and those who come together would be forgiven ever more."""
         self._owes: dict[str, float] = {}
         """What each tenant with work has used of its credit."""
         self._free_at: dict[str, float] = {}
-        """Of those without work that have used some: at which `_least` it is paid back."""
+        """Of those without work that have used some: at which `_reached` it is paid back."""
 
     def turn(self, weights: Mapping[str, float]) -> frozenset[str]:
         """The tenants, of those with work (each with its weight), that may compute now. Never empty for some."""
         if not weights:
             return frozenset()
-        self._least = min((self._had[tenant] for tenant in weights if tenant in self._weights), default=self._least)
+        had = [self._had[tenant] for tenant in weights if tenant in self._weights]
+        self._reached = max(self._reached, min(had, default=self._reached))
         if weights.keys() != self._weights.keys():
             self._leave([tenant for tenant in self._weights if tenant not in weights])
             self._come([tenant for tenant in weights if tenant not in self._weights])
@@ -52,14 +56,14 @@ class Shares:
 
     def _come(self, tenants: Sequence[str]) -> None:
         for tenant in tenants:
-            self._had[tenant] = max(self._had.get(tenant, self._least), self._least) - self._forgiven
-            self._owes[tenant] = max(0.0, self._free_at.pop(tenant, self._least) - self._least)
+            self._had[tenant] = max(self._had.get(tenant, self._reached), self._reached) - self._forgiven
+            self._owes[tenant] = max(0.0, self._free_at.pop(tenant, self._reached) - self._reached)
 
     def _leave(self, tenants: Sequence[str]) -> None:
         for tenant in tenants:
-            self._free_at[tenant] = self._least + self._owes.pop(tenant)
-        self._had = {tenant: had for tenant, had in self._had.items() if tenant in self._owes or had > self._least}
-        self._free_at = {tenant: free for tenant, free in self._free_at.items() if free > self._least}
+            self._free_at[tenant] = self._reached + self._owes.pop(tenant)
+        self._had = {tenant: had for tenant, had in self._had.items() if tenant in self._owes or had > self._reached}
+        self._free_at = {tenant: free for tenant, free in self._free_at.items() if free > self._reached}
 
     def left(self, tenant: str) -> int:
         """Tokens that `tenant`, which has work, may have in the next batch."""
@@ -91,4 +95,4 @@ class Shares:
         self._owes.clear()
         self._free_at.clear()
         self._weights = {}
-        self._least = 0.0
+        self._least = self._reached = 0.0
