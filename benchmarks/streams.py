@@ -1,6 +1,8 @@
 """One memory for all sequences, or one for each, where 16 conversations are live: ``python -m benchmarks.streams``.
 
-Milliseconds of `llama_decode` on random weights of 135M (Q8_0), two threads. The engine has one memory (`kv_unified`).
+Milliseconds of `llama_decode` on random weights of 135M (Q8_0), two threads. The engine gives each a room of its own
+where the machine has enough memory (`kv_unified` off), and else one memory to all. The last two show why it seats them
+side by side: the library computes groups of neighbours one after the other.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ _WORK: dict[str, list[_Part]] = {
     "64 tokens of a prompt": [(0, 64)],
     "128 tokens of a prompt": [(0, 128)],
     "128 tokens of a prompt, a token for 15": [(0, 128), *((number, 1) for number in range(1, _SEQUENCES))],
+    "a token for each but the eighth": [(number, 1) for number in range(_SEQUENCES) if number != 7],
+    "a token for every second": [(number, 1) for number in range(0, _SEQUENCES, 2)],
 }
 
 

@@ -28,7 +28,7 @@ _LOCKED = "Llama, locked"
 _PLAIN = "engine, no drafts"
 _PROMISED: dict[str, list[tuple[str, float, int]]] = {
     "decode": [(_LIMIT, 0.95, 1)],
-    "total": [(_SERVER, 1.0, 1), (_LOCKED, 3.0, 16)],
+    "total": [(_SERVER, 1.0, 1), (_PINNED, 1.0, 1), (_LOCKED, 3.0, 16)],
 }
 """Of a rate: beside whom, at least how many times as much, and from how many at once on."""
 
@@ -76,7 +76,7 @@ class Bench:
         told: dict[tuple[str, int], list[list[Told]]] = {}
         limit = Apart(_LIMIT, partial(Limit, self.setup, max(sizes)))
         plain = Apart(_PLAIN, partial(Engine, self.setup, speculation=0))
-        everyone = [limit, self._engine(), plain, self._locked(), *self._servers(16)]
+        everyone = [limit, self._engine(), plain, self._locked(), *self._servers(16, pinned=True)]
         async with self._started(everyone) as candidates:
             for number in range(self.rounds):
                 for size in sizes:
@@ -109,7 +109,8 @@ class Bench:
         sizes, system, turns = ((1, 4), 100, 2) if self.quick else ((1, 4, 16), 300, 4)
         told: dict[tuple[str, int], list[list[Told]]] = {}
         plain = Apart(_PLAIN, partial(Engine, self.setup, speculation=0))
-        async with self._started([self._engine(), plain, self._locked(), *self._servers(16)]) as candidates:
+        everyone = [self._engine(), plain, self._locked(), *self._servers(16, pinned=True)]
+        async with self._started(everyone) as candidates:
             for number in range(self.rounds):
                 for size in sizes:
                     seeds = [40000 + 1000 * number + 100 * size + one for one in range(size)]

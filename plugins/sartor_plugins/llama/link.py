@@ -238,7 +238,7 @@ class Link:
             by += " (was the memory full?)"
         why = causes(last_words)
         when = "while it computed" if self.loaded else "at its start"
-        smaller = "Set `cells` or `context` lower, or give it more memory"
+        smaller = "Set `rooms`, `cells` or `context` lower, or give it more memory"
         other = "Try another version of llama-cpp-python, or another file of the model"
         remedy = smaller if signal_name(code) == "SIGKILL" and not (self._hung or problem) else other
         if self.loaded:

@@ -31,8 +31,6 @@ _SEQUENCES = 255
 _BATCH = 512
 _CONVERSATIONS = 8
 """Full ones for which there is room, where there is memory enough."""
-_ROOMS = 2
-"""Rooms for each reply that may run, where each has its own: for what is kept, and for tenants beyond `parallel`."""
 _MULTIPLE = 256
 """The library makes rooms of a multiple of so many tokens."""
 _SHARE_OF_MEMORY = 0.25
@@ -144,9 +142,8 @@ def _rooms(settings: LlamaSettings, weights: Weights, within: int) -> int:
         return 0
     if settings.rooms is not None:
         return settings.rooms
-    rooms = min(_ROOMS * settings.parallel, within)
     shared = weights.on_gpu or settings.cells is not None or settings.idle_cells is not None
-    return rooms if rooms >= settings.fewest_rooms and not shared else 0
+    return settings.fewest_rooms if within >= settings.fewest_rooms and not shared else 0
 
 
 def _template(settings: LlamaSettings, directory: Path, weights: Weights, vocabulary: Vocabulary) -> str:

@@ -75,9 +75,9 @@ class Part:
     """The position of the first token."""
     tokens: Sequence[int]
     rows: int = 1
-    """For how many tokens at the end logits are wanted,"""
+    """For how many tokens at the end logits are wanted, those of `filling` left out."""
     filling: int = 0
-    """but for so many behind them, which only make parts equally long."""
+    """Tokens behind the others that only make parts equally long."""
 
 
 class Context:
@@ -110,7 +110,7 @@ class Context:
             raise ModelError(
                 f"llama.cpp cannot make room for {sizes.cells} tokens: {heard() or 'it does not say why'}",
                 where=str(weights.path),
-                remedy="Set `cells` or `context` lower, or free memory.",
+                remedy="Set `rooms`, `cells` or `context` lower, or free memory.",
             )
         self._memory = lib.llama_get_memory(self._context)
         self._batch = _Batch(sizes.batch, sizes.sequences + 1)

@@ -21,7 +21,9 @@ _STAYS = 2.0
 _YOUNG = 4096
 """Tokens that may stay for so long; where there are more, the oldest go after `_HURRIED` seconds."""
 _HURRIED = 0.5
-SPARE = 8
+_WORTH_COPYING = 16
+"""Tokens below which a conversation with a room of its own begins anew: a copy costs about as much as four of them."""
+SPARE = 4
 """Rooms that only forks use, where each sequence has a room of its own: they lie side by side, and nobody leaves."""
 _NEAR = 4
 """Rooms from the replies that run within which a sequence is well placed: see `Context`."""
@@ -84,6 +86,8 @@ class Memory:
             return None
         stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
         lifted = stored if stored is not None and above >= length + self._worth_it else None
+        if self._rooms and max(length, above) < _WORTH_COPYING:
+            source, length, lifted = -1, 0, None
         if self._rooms:
             need = len(prompt) + reserved
             number = self._room(scope.tenant, need, source, source if lifted is None else -1, length)
