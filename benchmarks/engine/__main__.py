@@ -33,7 +33,7 @@ async def run(options: argparse.Namespace, folder: Path) -> None:
     report = Report()
     report.about(setup, options.quick)
     rounds = 1 if options.quick else options.rounds
-    bench = Bench(setup, Words(setup.path), options.llama_server, options.quick, rounds, report)
+    bench = Bench(setup, Words(setup.path), options.llama_server, options.quick, rounds, options.turns, report)
     for workload in options.only or WORKLOADS:
         if workload == "quotes":
             copies = folder / "copying.gguf"
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of each candidate; default: the physical cores")
     parser.add_argument("--cells", type=int, default=49152, help="tokens in the memory of each candidate")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=4, help="of each conversation in `talks`")
     parser.add_argument("--quick", action="store_true", help="only see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()

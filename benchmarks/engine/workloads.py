@@ -42,6 +42,8 @@ class Bench:
     server: Path | None
     quick: bool
     rounds: int
+    turns: int
+    """Of each conversation in `talks`."""
     report: Report
 
     @contextlib.asynccontextmanager
@@ -106,7 +108,7 @@ class Bench:
     async def talks(self) -> None:
         """Conversations of several turns, each of another tenant with a prompt of its own: what is read of a
         conversation can be kept until its next turn."""
-        sizes, system, turns = ((1, 4), 100, 2) if self.quick else ((1, 4, 16), 300, 4)
+        sizes, system, turns = ((1, 4), 100, 2) if self.quick else ((1, 4, 16), 300, self.turns)
         told: dict[tuple[str, int], list[list[Told]]] = {}
         plain = Apart(_PLAIN, partial(Engine, self.setup, speculation=0))
         everyone = [self._engine(), plain, self._locked(), *self._servers(16, pinned=True)]

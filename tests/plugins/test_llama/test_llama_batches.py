@@ -237,3 +237,22 @@ def test_with_rooms_what_is_read_is_of_equal_length_and_never_beside_what_is_wri
             share.run.track.pending = share.run.track.pending or [7]
     assert together
     assert all(one.writes for one in runs)
+
+
+@pytest.mark.parametrize(("eight", "drafted"), [(25.0, 8), (60.0, 0)])
+def test_with_rooms_a_draft_beside_others_pays_where_it_does_as_a_batch_of_its_own(eight: float, drafted: int) -> None:
+    filler = Batcher(512, 512, 0.05, rooms=True)
+    for tokens, milliseconds in {1: 20.0, 4: 20.0, 8: eight, 12: 80.0, 16: 200.0}.items():
+        filler.pace.note(tokens, milliseconds / 1000)
+    drafting, *others = [run(f"tenant{number}") for number in range(4)]
+    drafting.track.past = [*range(50), *range(50)][:80]
+    drafting.track.pending = [30]
+    drafting.drafter = Drafter(16)
+    for _ in range(8):
+        drafting.drafter.learn(16, 16)
+    shares = filler.fill([drafting, *others])
+    assert len(shares) == 4
+    assert {share.run: len(share.draft) for share in shares}[drafting] == drafted
+    known = filler.pace.seconds(4 + drafted)
+    filler.note(shares, filler.padding(shares), 10.0)
+    assert (filler.pace.seconds(4 + drafted) == known) is bool(drafted)  # no size of a batch that was one

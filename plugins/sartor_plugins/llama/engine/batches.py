@@ -58,18 +58,23 @@ class Batcher:
     def padding(self, shares: Sequence[Share[R, E]], between: int = 0) -> int:
         """Tokens for nothing with which the batch of `shares` is faster than without: for `between` sequences at least,
         which lie between its own."""
-        tokens = tokens_of(shares)
-        padding = between if self.reads(shares) else self.pace.size(tokens + between) - tokens
-        return min(padding, self.size - tokens)
+        at_once = sum(share.count for share in shares) if self._drafts_apart(shares) else tokens_of(shares)
+        padding = between if self.reads(shares) else self.pace.size(at_once + between) - at_once
+        return min(padding, self.size - tokens_of(shares))
 
     def reads(self, shares: Sequence[Share[R, E]]) -> bool:
         """Whether a prompt is read in the batch of `shares`, so that it takes long."""
         return not all(share.run.writes for share in shares)
 
+    def _drafts_apart(self, shares: Sequence[Share[R, E]]) -> bool:
+        """Whether the library computes the drafts of `shares` after the rest, in batches of their own."""
+        return self.rooms and len(shares) > 1 and any(share.draft for share in shares)
+
     def note(self, shares: Sequence[Share[R, E]], padding: int, seconds: float) -> None:
         """The batch of `shares` took `seconds`."""
         written = tokens_of([share for share in shares if share.run.writes])
-        self.pace.note(tokens_of(shares) + padding, seconds, written + padding)
+        if not self._drafts_apart(shares):
+            self.pace.note(tokens_of(shares) + padding, seconds, written + padding)
         self.busy += seconds
         for share in shares:
             share.run.since = self.busy

@@ -51,19 +51,24 @@ class Drafter:
                 return list(tokens[at : at + most])
         return []
 
-    def length(self, pace: Pace, used: int, most: int) -> int:
+    def length(self, pace: Pace, used: int, most: int, apart: float | None = None) -> int:
         """How long a draft of at most `most` pays in a batch of `used` tokens: the length with most expected tokens a
-        second. Those of others count, since they have to wait for it."""
-        plain = pace.padded(used)
+        second. Those of others count, since they have to wait for it. `apart`: the seconds that these take, where the
+        library computes the draft after them."""
+        plain = pace.padded(used) if apart is None else apart
         if plain is None:
             return 0  # learn first what a batch without a draft takes
         best, speed = 0, used / plain
-        for length in (size - used for size in _SIZES if size > used):
+        for length in (size if apart is not None else size - used for size in _SIZES):
             if length > most:
                 break
-            seconds = pace.seconds(used + length)
+            if length < 1:
+                continue
+            seconds = pace.seconds(used + length) if apart is None else pace.seconds(length)
             if seconds is None:
-                return length  # try it out
+                return length if apart is None else best  # try it out, but where it teaches nothing
+            if apart is not None:
+                seconds += apart
             if (faster := (used + self._expected(length)) / seconds) > speed:
                 best, speed = length, faster
         return best

@@ -130,15 +130,21 @@ class Filling(Generic[R, E]):
         """Put drafts behind the replies that are written, where they pay."""
         if self._reads:
             return  # a batch that reads a prompt is long enough
+        pace = self._pace
+        apart = pace.padded(self._used) if self._batcher.rooms and len(self.shares) > 1 else None
+        if apart is None and len(self.shares) > 1 and self._batcher.rooms:
+            return
         for at, share in enumerate(self.shares):
             run, tenant = share.run, share.run.job.tenant
             most = min(self._left, self._rows, run.track.room - share.count, self._affords(tenant))
             guess = run.drafter.guess([*run.track.past, *run.track.pending], most)
             if share.free or not guess:  # of a guess that is not computed the drafter learns, too
                 continue
-            if draft := guess[: run.drafter.length(self._pace, self._used, len(guess))]:
+            if draft := guess[: run.drafter.length(pace, self._used, len(guess), apart)]:
                 self.shares[at] = Share(run, share.count, draft)
                 self._take(tenant, len(draft), len(draft))
+                if apart is not None:
+                    apart += pace.seconds(len(draft)) or 0.0
 
     def _affords(self, tenant: str, *, lent: bool = False) -> int:
         """Tokens that `tenant` may still have of this batch; `lent`: on credit, too."""
