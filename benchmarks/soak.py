@@ -1,13 +1,13 @@
 """Ten minutes of mixed traffic on the engine: nothing lost, nothing mixed up, memory flat.
 
-    python -m benchmarks.soak [--minutes 10] [--callers 24]
+    python -m benchmarks.soak [--minutes 10] [--callers 24] [--shared]
 
 The model repeats what it reads (`benchmarks/copying_model.py`), so each request brings a marker of its own, 10 to 50
 random words out of 17,576, and its reply must repeat it: three words that stand together in another's marker would
 show. Some callers go away in the middle, wait too little, ask what cannot be answered, choose among given texts, want
-JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time. Ends
-with exit code 1 where a reply was wrong, a request had no end, or the process grew by more than a few MiB after the
-first fifth.
+JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time; each
+conversation has a room of its own in it, or with `--shared` all share it. Ends with exit code 1 where a reply was
+wrong, a request had no end, or the process grew by more than a few MiB after the first fifth.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from benchmarks.copying_model import copying_model
 from benchmarks.engine.work import Words
 from benchmarks.random_model import SHAPES
 
+_ROOMS = {"rooms": 12, "parallel": 8}
+_SHARED = {"cells": 4096, "idle_cells": 1024}
 _GROWTH = 24
 """MiB that a process may grow without a leak: allocators keep what they once had."""
 _LONGEST_WAIT = 120.0
@@ -184,13 +186,13 @@ async def _watch(samples: list[tuple[float, float, int, int]], until: float) -> 
         await asyncio.sleep(2)
 
 
-async def run(minutes: float, callers: int) -> int:
+async def run(minutes: float, callers: int, *, shared: bool) -> int:
     """Run it, print what came of it; the exit code."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="sartor-soak-") as folder:
         path = copying_model(Path(folder) / "copying.gguf", SHAPES["tiny"], "q8_0")
         settings = LlamaPlugin.Settings.model_validate(
-            {"path": str(path), "context": 1024, "cells": 4096, "idle_cells": 1024, "spill": 8, "threads": 1}
+            {"path": str(path), "context": 1024, "spill": 8, "threads": 1, **(_SHARED if shared else _ROOMS)}
         )
         model = LlamaPlugin(settings, Path("/")).sartor_model()
         await model.start()
@@ -236,8 +238,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--callers", type=int, default=24)
+    parser.add_argument("--shared", action="store_true", help="one memory for all conversations")
     options = parser.parse_args()
-    sys.exit(asyncio.run(run(options.minutes, options.callers)))
+    sys.exit(asyncio.run(run(options.minutes, options.callers, shared=options.shared)))
 
 
 if __name__ == "__main__":

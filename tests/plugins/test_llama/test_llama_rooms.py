@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,12 +159,14 @@ def test_forks_tell_the_same_in_rooms_and_in_a_memory_that_all_share(
 
 def sizes(model: Any) -> dict[int, int]:
     """How many tokens lie in each room that has some."""
+    found: dict[int, int] = {}
 
-    def look(runtime: Runtime) -> dict[int, int]:
-        context = runtime.context
-        return {room: size for room in range(context.sizes.sequences) if (size := length(context, room))}
+    def look(runtime: Runtime) -> None:
+        rooms = range(runtime.context.sizes.sequences)
+        found.update({room: size for room in rooms if (size := length(runtime.context, room))})
 
-    return model._engine._begin().call(look)  # type: ignore[no-any-return]
+    model._engine._begin().call(look)
+    return found
 
 
 async def talk(model: Any, tenant: str, texts: list[str]) -> list[AIMessage]:
@@ -196,13 +199,30 @@ async def test_a_conversation_goes_on_in_its_room_and_nothing_is_copied(
     assert not moved
 
 
-async def test_what_is_common_to_two_conversations_is_copied_and_both_stay(make: Make, random_model: Path) -> None:
+@pytest.mark.parametrize(("words", "both"), [(40, True), (2, False)])
+async def test_what_is_common_to_two_conversations_is_copied_and_both_stay_but_for_little_ends(
+    make: Make, random_model: Path, words: int, both: bool
+) -> None:
     model = make(random_model, max_tokens=4, temperature=0)
-    common = "word " * 40
-    for ending in ("one", "two"):
-        await model.ainvoke([HumanMessage(common + ending)], cache_scope="acme")
-    told = [counts(await model.ainvoke([HumanMessage(common + end)], cache_scope="acme")) for end in ("one", "two")]
-    assert all(cached >= prompt - 1 for prompt, cached in told)  # but for the last token, whose logits are wanted
+    texts = ["word " * 40 + end * words for end in ("one ", "two ", "three ")]
+    for text in texts:
+        await model.ainvoke([HumanMessage(text)], cache_scope="acme")
+    assert len(sizes(model)) == (3 if both else 1)
+    told = [counts(await model.ainvoke([HumanMessage(text)], cache_scope="acme")) for text in texts]
+    assert all(cached > 120 for _, cached in told)
+    assert all(cached == prompt - 1 for prompt, cached in told) is both  # the last one's logits are wanted
+
+
+async def test_rooms_are_cleared_for_newcomers_while_nobody_waits(make: Make, random_model: Path) -> None:
+    model = make(random_model, max_tokens=2, parallel=2, rooms=5, context=512)
+    for number in range(5):
+        await model.ainvoke([HumanMessage(f"{number} " + "word " * 40)], cache_scope=f"tenant{number}")
+    end = time.monotonic() + 30
+    while len(sizes(model)) > 3:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+    said = await model.ainvoke([HumanMessage("0 " + "word " * 40)], cache_scope="tenant0")
+    assert counts(said)[1] > 120
 
 
 async def test_replies_that_run_lie_side_by_side(

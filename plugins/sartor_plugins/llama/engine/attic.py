@@ -73,6 +73,10 @@ class Attic:
         self._touch(stored)
         return stored.data
 
+    def remove(self, stored: Stored) -> None:
+        """Give up `stored`, which lies in the memory again."""
+        self._remove(stored)
+
     def forget(self, tenant: str) -> None:
         """Give up everything of `tenant`."""
         for stored in self._of(tenant):

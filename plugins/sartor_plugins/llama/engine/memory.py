@@ -25,6 +25,10 @@ _WORTH_COPYING = 16
 """Tokens below which a conversation with a room of its own begins anew: a copy costs about as much as four of them."""
 SPARE = 4
 """Rooms that only forks use, where each sequence has a room of its own: they lie side by side, and nobody leaves."""
+_FREE = 2
+"""Rooms that are kept free for newcomers, where what lies in them can be copied to the attic,"""
+_PAUSE = 0.02
+"""so many seconds after a reply has ended, or one was cleared."""
 _NEAR = 4
 """Rooms from the replies that run within which a sequence is well placed: see `Context`."""
 
@@ -66,6 +70,7 @@ class Memory:
         self._prefixes = self._nothing()
         self._seats: dict[int, Seat] = {}
         self._lent: set[int] = set()
+        self._tidy_at = 0.0
 
     @property
     def cells(self) -> int:
@@ -90,7 +95,8 @@ class Memory:
             source, length, lifted = -1, 0, None
         if self._rooms:
             need = len(prompt) + reserved
-            number = self._room(scope.tenant, need, source, source if lifted is None else -1, length)
+            goes_on = lifted is None and self._goes_on(source, length)
+            number = self._room(scope.tenant, need, keep=source, best=source if goes_on else -1)
         else:
             need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved + branches
             if lifted is not None:
@@ -100,18 +106,29 @@ class Memory:
                 return None
         if number is None:
             return None
-        if lifted is not None and self._context.load(number, self._attic.take(lifted)):
-            self._context.trim(number, above)
-            length = above
-        elif length and number != source:
-            self._prefixes.touch(source)
-            if not self._context.copy(source, [number], length):
-                length = 0
+        length = self._bring(number, source, length, lifted, above)
         self._prefixes.hold(number, scope, prompt, running=True)
         for other in self._prefixes.covered(number):  # the turn before of the same conversation
             self._forget(other)
         seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length)
         return seat
+
+    def _bring(self, number: int, source: int, length: int, lifted: Stored | None, above: int) -> int:
+        """Let sequence `number` begin with `above` tokens of `lifted`, or `length` of `source`; how many it has."""
+        if lifted is not None and self._context.load(number, self._attic.take(lifted)):
+            self._context.trim(number, above)
+            if self._rooms and len(lifted.tokens) - above < STUB:
+                self._attic.remove(lifted)
+            return above
+        if number == source:
+            self._context.trim(number, length)
+        elif length:
+            self._prefixes.touch(source)
+            copied = self._context.copy(source, [number], length)
+            if self._rooms and self._goes_on(source, length):
+                self._forget(source)
+            return length if copied else 0
+        return length
 
     def leave(self, seat: Seat, tokens: Sequence[int]) -> None:
         """The reply is over; `tokens` lie in the memory behind it."""
@@ -122,12 +139,14 @@ class Memory:
         self._prefixes.hold(seat.number, seat.scope, list(tokens), running=False)
         for other in self._prefixes.covered(seat.number):
             self._forget(other)
+        self._tidy_at = time.monotonic() + _PAUSE
         self.tidy()
 
     def tidy(self) -> None:
         """Move to the attic what is too much and has not been of use for a while."""
         self.untidy_at = math.inf
         if self._rooms:
+            self._keep_rooms_free()
             return
         while self._attic.limit and (idle := self._prefixes.idle) > self._idle:
             kept = self._prefixes.oldest()
@@ -199,15 +218,34 @@ class Memory:
                     best, length = number, ready
         return (None, 0) if soon >= length + _WORTH_IT else (best, length)
 
-    def _room(self, tenant: str, need: int, keep: int, source: int, length: int) -> int | None:
-        """A room for `need` tokens, near to the replies that run if possible: at best that of `source`, where it is
-        over, and all that it has are the `length` tokens that are wanted. A free one, or one that is given up; not
-        that of `keep`."""
+    def _goes_on(self, source: int, length: int) -> bool:
+        """Whether sequence `source` is over, and little follows in it behind `length` tokens: what goes on from there
+        takes its place, wherever it lies, so that no neighbour can change what is kept."""
+        over = source in self._prefixes and source not in self._seats
+        return over and self._prefixes.size(source) - length < STUB
+
+    def _keep_rooms_free(self) -> None:
+        """Clear a room if there are few, once nobody has come for a moment: a newcomer would have to wait for it."""
+        free = len(self._numbers) - len(self._prefixes)
+        if free >= _FREE or self._attic.size >= self._attic.limit / 2:
+            return
+        kept = self._prefixes.oldest_of({*self._numbers})
+        if kept is None:
+            return
+        if self._tidy_at > time.monotonic():
+            self.untidy_at = self._tidy_at
+            return
+        self._evict(kept)
+        if free + 1 < _FREE:
+            self.untidy_at = self._tidy_at = time.monotonic() + _PAUSE
+
+    def _room(self, tenant: str, need: int, keep: int, best: int) -> int | None:
+        """A room for `need` tokens, near to the replies that run if possible: `best`, if it is, a free one, or one that
+        is given up; not that of `keep`."""
         if need > self._context.sizes.room:
             return None
-        over = source in self._prefixes and source not in self._seats
-        if over and self._prefixes.size(source) == length and self._distance(source) <= _NEAR:
-            return source
+        if best >= 0 and self._distance(best) <= _NEAR:
+            return best
         distances: dict[int, set[int]] = {}
         for number in self._numbers:
             if number not in self._seats:
