@@ -5,7 +5,8 @@
 All work on the same GGUF file in one run, in turns, so that a busy machine hurts all alike. `--model` is a file,
 `builtin`, or a shape of `benchmarks/random_model.py`, which is then written to a temporary folder. The workloads:
 
-`conversations`   1, 4 and 16 conversations at once: prompts of 64 tokens, 48 new ones
+`conversations`   first messages, 1, 4 and 16 at once: prompts of 64 tokens, 48 new ones
+`talks`           conversations of four turns (`--turns`), 1, 4 and 16 at once
 `tenants`         32 tenants with prefixes of 1,000 tokens each, visited in turn for several rounds
 `neighbour`       a tenant sends 100 requests at once; another one sends one after the other
 `quotes`          replies that quote a passage, with and without speculation, by `benchmarks/copying_model.py`
