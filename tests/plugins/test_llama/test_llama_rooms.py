@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sartor.errors import ModelError
 from sartor.values import Choices
 from sartor_plugins.llama import machine
+from sartor_plugins.llama.engine.attic import Attic, Stored
 from sartor_plugins.llama.engine.context import Context, Part
 from sartor_plugins.llama.engine.memory import SPARE, Memory
 from sartor_plugins.llama.engine.prefixes import Prefixes, Scope
@@ -268,8 +269,6 @@ async def test_what_does_not_fit_into_a_room_is_refused(make: Make, random_model
 
 
 def test_a_room_near_to_those_that_run_is_taken_and_of_whom_is_above_its_share(runtime: Runtime) -> None:
-    from sartor_plugins.llama.engine.attic import Attic
-
     memory = Memory(runtime.context, Attic(0), keeps=True, idle=0)
     count = runtime.context.sizes.sequences - SPARE
     kept = []
@@ -284,6 +283,29 @@ def test_a_room_near_to_those_that_run_is_taken_and_of_whom_is_above_its_share(r
     other = memory.take(Scope("new"), prompt(1001, 40), 10)
     assert other is not None and other.number == 1
     assert memory.take(Scope("quiet"), prompt(1002, 5000), 10) is None
+
+
+def test_what_is_copied_back_may_leave_the_attic_at_the_same_moment(runtime: Runtime) -> None:
+    """Its own room is cleared of something that takes the last place in the attic."""
+    context = runtime.context
+    context.compute([Part((0,), 0, prompt(0, 40))])
+    saved = context.save(0)
+    assert saved is not None
+    context.drop(0)
+    attic = Attic(len(saved) * 3 // 2)
+    memory = Memory(context, attic, keeps=True, idle=0)
+    old = prompt(0, 40)
+    attic.put(Stored(Scope("acme"), old, saved))
+    for number in range(context.sizes.sequences - SPARE):
+        seat = memory.take(Scope("lark"), tokens := prompt(number + 1, 40), 10)
+        assert seat is not None
+        context.compute([Part((seat.number,), 0, tokens)])
+        memory.leave(seat, tokens)
+    seat = memory.take(Scope("acme"), [*old, 1, 2], 10)
+    assert seat is not None
+    assert (seat.cached, length(context, seat.number)) == (40, 40)
+    assert attic.best(Scope("lark"), prompt(1, 40))[1] == 40
+    assert attic.best(Scope("acme"), old) == (None, 0)
 
 
 def test_shares_are_counted_in_rooms() -> None:

@@ -74,8 +74,9 @@ class Attic:
         return stored.data
 
     def remove(self, stored: Stored) -> None:
-        """Give up `stored`, which lies in the memory again."""
-        self._remove(stored)
+        """Give up `stored`, which lies in the memory again, unless that happened already for want of room."""
+        if stored in self._stored.get(stored.scope, ()):
+            self._remove(stored)
 
     def forget(self, tenant: str) -> None:
         """Give up everything of `tenant`."""
