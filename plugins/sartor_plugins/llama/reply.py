@@ -118,6 +118,7 @@ class Voice:
             Scope(request.scope, request.adapter, alone=None if request.scope else object()),
             reply=max(request.max_tokens, at_most * (max(chosen) + 1)),
             size=self.size,
+            uncut=at_most * (max(chosen) + 1) if texts else 0,
             branches=sum(chosen) if request.options or self._method != "trie" else 0,
             drafts=not texts,
         )

@@ -116,7 +116,7 @@ def _memory(settings: LlamaSettings, weights: Weights, context: Context) -> Memo
     idle = settings.idle_cells
     if idle is None:
         idle = context.sizes.cells if weights.on_gpu else _IDLE_CELLS
-    return Memory(context, Attic(spill << 20), keeps=weights.can_branch, idle=idle)
+    return Memory(context, Attic(spill << 20), keeps=weights.can_branch, idle=idle, whole=weights.window > 0)
 
 
 def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:
@@ -138,7 +138,7 @@ def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:
 
 def _rooms(settings: LlamaSettings, weights: Weights, within: int) -> int:
     """Conversations with a room of their own, where there is memory for `within`; 0: all share."""
-    if not weights.can_branch:
+    if not weights.can_branch or weights.window:  # what two conversations have in common could not be copied
         return 0
     if settings.rooms is not None:
         return settings.rooms

@@ -36,8 +36,8 @@ def logs_of_sum(logs: Sequence[float]) -> float:
 def likelihoods(track: Track, root: Node) -> Generator[Need, None, dict[int, list[float]]]:
     """The log-probability of each token of each candidate below `root`, by the candidate's number.
 
-    Each place of the tree is computed once, in as few batches as fit: the prompt is shared by one sequence for each
-    candidate, which costs nothing, and a token that several candidates share belongs to all their sequences.
+    The candidates are computed side by side, in as few batches as fit. Where all conversations share one memory, the
+    prompt is shared too, and each place of the tree is computed once; where each has a room of its own, it is copied.
     The last token of a candidate is never computed, since nothing follows it.
     """
     first = _children(root, (yield from track.logits()))

@@ -67,7 +67,8 @@ class LlamaSettings(FileSettings):
     rooms: int | None = Field(default=None, ge=0, le=240)
     """Conversations that have a room of `context` tokens of their own in the model's memory, those that are kept of
     earlier ones counted in; 0: all share `cells`. Default: one and a half times `parallel` on a CPU, where a quarter of
-    the memory that the machine has left is enough for them; else, or where `cells` or `idle_cells` is set, 0."""
+    the memory that the machine has left is enough for them; else, for models with a sliding window, or where `cells`
+    or `idle_cells` is set, 0."""
     cells: int | None = Field(default=None, ge=128)
     """Tokens that all conversations which share the model's memory may have together, those that are kept of earlier
     ones counted in; default: eight times `context`, or what fits into a quarter of the machine's memory if less."""

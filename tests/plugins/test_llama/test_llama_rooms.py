@@ -20,6 +20,7 @@ from sartor_plugins.llama.engine.context import Context, Part
 from sartor_plugins.llama.engine.memory import SPARE, Memory
 from sartor_plugins.llama.engine.prefixes import Prefixes, Scope
 from sartor_plugins.llama.engine.track import Need, Track
+from sartor_plugins.llama.engine.weights import Weights
 from sartor_plugins.llama.runtime import Runtime, load
 from sartor_plugins.llama.scoring import likelihoods
 from sartor_plugins.llama.settings import LlamaSettings
@@ -263,7 +264,7 @@ async def test_a_crowd_of_one_tenant_leaves_rooms_for_the_others(make: Make, tab
 
 async def test_what_does_not_fit_into_a_room_is_refused(make: Make, random_model: Path) -> None:
     model = make(random_model, context=128, choice="score")
-    with pytest.raises(ModelError, match="no room to compare"):
+    with pytest.raises(ModelError, match=r"more than the 256 that the memory has for one(.|\n)*`context`"):
         await model.ainvoke([HumanMessage("Hi")], choices=Choices(("short", "word " * 400)))
     assert (await model.ainvoke([HumanMessage("Hi")], max_tokens=2)).usage_metadata["output_tokens"] == 2
 
@@ -306,6 +307,70 @@ def test_what_is_copied_back_may_leave_the_attic_at_the_same_moment(runtime: Run
     assert (seat.cached, length(context, seat.number)) == (40, 40)
     assert attic.best(Scope("lark"), prompt(1, 40))[1] == 40
     assert attic.best(Scope("acme"), old) == (None, 0)
+
+
+def keep(memory: Memory, tenant: str, tokens: list[int]) -> int:
+    """Let a reply of `tenant` read `tokens` and end; its room."""
+    seat = memory.take(Scope(tenant), tokens, 10)
+    assert seat is not None
+    memory._context.compute([Part((seat.number,), seat.cached, tokens[seat.cached :])])
+    memory.leave(seat, tokens)
+    return seat.number
+
+
+def test_what_the_attic_has_no_place_for_stays_in_its_room(runtime: Runtime) -> None:
+    memory = Memory(runtime.context, Attic(1000), keeps=True, idle=0)
+    quiet = prompt(0, 400)
+    assert keep(memory, "quiet", quiet) == 0
+    for number in range(1, runtime.context.sizes.sequences - SPARE):
+        keep(memory, "noisy", prompt(number, 40))
+    memory._tidy_at = 0.0
+    memory.tidy()
+    for number in range(100, 110):
+        keep(memory, "noisy", prompt(number, 40))
+    seat = memory.take(Scope("quiet"), [*quiet, 1], 10)
+    assert seat is not None and seat.cached == 400
+
+
+@pytest.mark.parametrize("words", [16, 31, 40])
+def test_little_that_moved_to_the_attic_comes_back_like_much(runtime: Runtime, words: int) -> None:
+    memory = Memory(runtime.context, Attic(1 << 24), keeps=True, idle=0)
+    text = prompt(0, words)
+    kept = memory._prefixes.kept(keep(memory, "acme", text))
+    memory._evict(kept)
+    seat = memory.take(Scope("acme"), [*text, 1], 10)
+    assert seat is not None and seat.cached == words
+
+
+def test_where_there_is_no_other_room_the_one_that_is_gone_on_from_is_taken(random_model: Path) -> None:
+    runtime = runtime_of(random_model, rooms=2, parallel=1, spill=16)
+    memory, common = runtime.memory, prompt(0, 100)
+    keep(memory, "acme", [*common, *prompt(1, 200)])
+    other = memory.take(Scope("lark"), prompt(2, 50), 10)
+    seat = memory.take(Scope("acme"), [*common, *prompt(3, 50)], 10)
+    assert other is not None and seat is not None
+    assert (seat.cached, length(runtime.context, seat.number)) == (100, 100)
+    memory.leave(seat, seat.prompt[:100])
+    again = memory.take(Scope("acme"), [*common, *prompt(1, 200), 1], 10)
+    assert again is not None and again.cached == 300  # it went to the attic
+    runtime.close()
+
+
+def test_models_with_a_sliding_window_share_and_only_whole_sequences_come_back(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what lies further back than the window the library copies nothing."""
+    monkeypatch.setattr(Weights, "window", 64)
+    runtime = runtime_of(random_model, idle_cells=0)
+    assert not runtime.context.sizes.apart
+    memory, text = runtime.memory, prompt(0, 300)
+    for wanted, cached in (([*text, 1], 300), ([*text[:200], 1], 0)):
+        kept = memory._prefixes.kept(keep(memory, "acme", text))
+        memory._evict(kept)
+        seat = memory.take(Scope("acme"), wanted, 10)
+        assert seat is not None and seat.cached == cached
+        memory.leave(seat, ())
+    runtime.close()
 
 
 def test_shares_are_counted_in_rooms() -> None:

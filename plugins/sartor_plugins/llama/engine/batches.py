@@ -58,8 +58,10 @@ class Batcher:
     def padding(self, shares: Sequence[Share[R, E]], between: int = 0) -> int:
         """Tokens for nothing with which the batch of `shares` is faster than without: for `between` sequences at least,
         which lie between its own."""
+        if self.rooms and (self.reads(shares) or (len(shares) == 1 and tokens_of(shares) > 1)):
+            return 0  # it would be a batch more
         at_once = sum(share.count for share in shares) if self._drafts_apart(shares) else tokens_of(shares)
-        padding = between if self.reads(shares) else self.pace.size(at_once + between) - at_once
+        padding = 0 if self.reads(shares) else self.pace.size(at_once + between) - at_once
         return min(padding, self.size - tokens_of(shares))
 
     def reads(self, shares: Sequence[Share[R, E]]) -> bool:

@@ -144,7 +144,7 @@ class Context:
             for target in targets:
                 lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
             return True
-        size = lib.llama_state_seq_get_size(self._context, source)
+        size = self.size_of(source)
         if size > len(self._moved):
             self._moved = np.empty(size, np.uint8)
         written = lib.llama_state_seq_get_data(self._context, _bytes(self._moved), size, source)
@@ -172,9 +172,13 @@ class Context:
 
     def save(self, sequence: int) -> Saved | None:
         """What the memory holds of `sequence`, to `load` later; None where the library cannot tell."""
-        saved = np.empty(lib.llama_state_seq_get_size(self._context, sequence), np.uint8)
+        saved = np.empty(self.size_of(sequence), np.uint8)
         written = lib.llama_state_seq_get_data(self._context, _bytes(saved), len(saved), sequence)
         return saved[:written] if written else None
+
+    def size_of(self, sequence: int) -> int:
+        """Bytes of what `save` would give."""
+        return int(lib.llama_state_seq_get_size(self._context, sequence))
 
     def load(self, sequence: int, saved: Saved) -> bool:
         """Fill `sequence`, which is empty, with what `save` gave; false where there is no room."""
@@ -182,7 +186,8 @@ class Context:
         return bool(lib.llama_state_seq_set_data(self._context, _bytes(saved), len(saved), sequence))
 
     def between(self, sequences: Sequence[int]) -> list[int]:
-        """Sequences that lie between those of a batch, where it is faster to compute a token of each with it."""
+        """Sequences that lie between those of a batch that has a token for each, where it is faster to compute a token
+        of these with it."""
         if not self.sizes.apart:
             return []
         numbers = sorted(sequences)
@@ -244,8 +249,11 @@ class Context:
         first, last = min(sequences), max(sequences)
         outside = [*range(last + 1, self.sizes.sequences), *range(first - 1, -1, -1)]
         numbers = [*self.between(sequences), *outside][:count]
+        starts = [lib.llama_memory_seq_pos_max(self._memory, number) + 1 for number in numbers]
         return [
-            Part((number,), lib.llama_memory_seq_pos_max(self._memory, number) + 1, [0], rows=0) for number in numbers
+            Part((number,), start, [0], rows=0)
+            for number, start in zip(numbers, starts, strict=True)
+            if start < self.sizes.room
         ]
 
     def _rows(self, counts: Sequence[int]) -> list[Rows]:

@@ -153,7 +153,15 @@ class Crew(Generic[R, E]):
         try:
             plan = job.plan = job.plan or self.machine.plan(job.request)
             self.machine.adapter(job.adapter)
-            extra = min(plan.reply, plan.size - len(plan.prompt)) + self._limits.draft
+            extra = max(min(plan.reply, plan.size - len(plan.prompt)), plan.uncut)
+            extra += self._limits.draft if plan.drafts else 0
+            room = self.machine.context.sizes.room
+            if len(plan.prompt) + extra > room:
+                raise ModelError(
+                    f"the prompt and the reply need {len(plan.prompt) + extra} tokens, more than the {room} that the "
+                    "memory has for one conversation",
+                    remedy="Set `context` or `cells` of the model higher, or give it shorter texts to choose from.",
+                )
             seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches)
             if seat is None and not self.runs:
                 need = len(plan.prompt) + extra + plan.branches
@@ -217,6 +225,8 @@ class Crew(Generic[R, E]):
             parts.append(Part((seat.number,), len(track.past), tokens, share.rows))
         between = self.machine.context.between([part.sequences[0] for part in parts])
         padding = self.machine.batcher.padding(shares, len(between))
+        if self.machine.context.sizes.apart:
+            padding = min(padding, self.machine.context.sizes.sequences - len(parts))
         while True:
             began = time.perf_counter()
             try:
@@ -248,8 +258,8 @@ class Crew(Generic[R, E]):
         if track.settle():
             context.trim(run.seat.number, len(track.past))
         track.freeze()
-        forks.compute(context, self.machine.memory, run.seat, need, len(track.past))
-        self.machine.batcher.shares.charge(run.job.tenant, len(need.places))
+        tokens = forks.compute(context, self.machine.memory, run.seat, need, len(track.past))
+        self.machine.batcher.shares.charge(run.job.tenant, tokens)
 
     def _go_on(self, run: Run[R, E]) -> None:
         """Let the reply work until it waits for the engine again, and hand its events over."""

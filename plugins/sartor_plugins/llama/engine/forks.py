@@ -16,24 +16,23 @@ _Path = list[int]
 """The numbers of a branch's places, in their order."""
 
 
-def compute(context: Context, memory: Memory, seat: Seat, fork: Fork, length: int) -> None:
-    """Tell `fork` what follows each of its places behind the first `length` tokens of `seat`.
+def compute(context: Context, memory: Memory, seat: Seat, fork: Fork, length: int) -> int:
+    """Tell `fork` what follows each of its places behind the first `length` tokens of `seat`; how many tokens were
+    computed for it.
 
     Raises `ModelError` where there is no room.
     """
     numbers = memory.lend(seat, fork.branches, len(fork.places))
     try:
-        if context.sizes.apart:
-            _apart(context, numbers, seat, fork, length)
-        else:
-            _together(context, numbers, seat, fork, length)
+        way = _apart if context.sizes.apart else _together
+        return way(context, numbers, seat, fork, length)
     except Full:
         raise _no_room() from None
     finally:
         memory.give_back(numbers)
 
 
-def _together(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, length: int) -> None:
+def _together(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, length: int) -> int:
     """A token that several branches share belongs to all their sequences, and is computed once."""
     if len(numbers) < fork.branches:
         raise _no_room()
@@ -46,9 +45,10 @@ def _together(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, 
         ]
         for number, rows in enumerate(context.compute(parts), at):
             fork.read(number, rows[0])
+    return len(fork.places)
 
 
-def _apart(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, length: int) -> None:
+def _apart(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, length: int) -> int:
     """A sequence belongs to one branch, and so does each token. As many branches are computed at a time as there are
     `numbers`, all as far as the longest of them."""
     paths: list[_Path] = [[] for _ in range(fork.branches)]
@@ -56,11 +56,13 @@ def _apart(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, len
         for branch in place.branches:
             paths[branch].append(number)
     paths = sorted((path for path in paths if path), key=len)
+    numbers = numbers[: len(paths)]
+    if not context.copy(seat.number, numbers, length):
+        raise _no_room()
     told: set[int] = set()
+    computed = 0
     for at in range(0, len(paths), max(1, len(numbers))):
         wave = paths[at : at + len(numbers)]
-        if not wave or not context.copy(seat.number, numbers[: len(wave)], length):
-            raise _no_room()
         for start, stretch in _stretches(wave, min(context.sizes.batch, context.most_rows)):
             longest = max(map(len, stretch))
             parts, wanted = [], []
@@ -71,11 +73,13 @@ def _apart(context: Context, numbers: Sequence[int], seat: Seat, fork: Fork, len
                 tokens = [fork.places[number].token for number in path]
                 filling = longest - len(path)
                 parts.append(Part((sequence,), length + start, [*tokens, *[0] * filling], len(new), filling))
+            computed += longest * len(parts)
             for new, rows in zip(wanted, context.compute(parts), strict=True):
                 for number, row in zip(new, rows, strict=True):
                     fork.read(number, row)
         for sequence in numbers:
-            context.drop(sequence)
+            context.trim(sequence, length)
+    return computed
 
 
 def _stretches(paths: Sequence[_Path], tokens: int) -> Iterator[tuple[int, list[_Path]]]:

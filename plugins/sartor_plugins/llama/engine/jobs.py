@@ -30,6 +30,8 @@ class Plan:
     """Tokens that the reply may have at most."""
     size: int
     """Tokens that prompt and reply may have together."""
+    uncut: int = 0
+    """Tokens of a reply that is chosen among texts: it must have room, whatever `size` says."""
     branches: int = 0
     """Of a fork, at most."""
     drafts: bool = True

@@ -14,8 +14,8 @@ from sartor_plugins.llama.engine.prefixes import STUB, Kept, Prefixes, Scope
 __all__ = ["SPARE", "Memory", "Seat"]
 
 _WORTH_IT = 32
-"""Tokens below which nothing is copied back from the attic, or waited for; with rooms, where copies are rare and a
-neighbour could be noticed by them, everything is copied back."""
+"""Tokens below which nothing is copied back from the attic, or waited for. With rooms, a neighbour could be noticed by
+what is missing: all is copied that a reply could have gone on from."""
 _STAYS = 2.0
 """Seconds for which what a reply leaves stays in the memory itself: the next step of the same turn follows at once."""
 _YOUNG = 4096
@@ -51,8 +51,9 @@ class Seat:
 class Memory:
     """Sequences, tokens and what is kept of finished replies. To be used by the engine's thread only."""
 
-    def __init__(self, context: Context, attic: Attic, *, keeps: bool, idle: int) -> None:
-        """`keeps`: whether anything of finished replies is kept; recurrent models cannot.
+    def __init__(self, context: Context, attic: Attic, *, keeps: bool, idle: int, whole: bool = False) -> None:
+        """`keeps`: whether anything of finished replies is kept; recurrent models cannot. `whole`: whether only all of
+        a sequence can be copied back, and no beginning of it: see `Weights.window`.
 
         `idle`: tokens of finished replies that stay in the memory itself; more goes to the attic soon. On a CPU each
         token of a batch looks at every cell up to the last used one, so that 16,000 idle cells halve the speed. Where
@@ -64,6 +65,7 @@ class Memory:
         self._context = context
         self._attic = attic
         self._keeps = keeps
+        self._whole = whole
         self._rooms = context.sizes.apart
         self._worth_it = 1 if self._rooms else _WORTH_IT
         self._numbers = range(context.sizes.sequences - (SPARE if self._rooms else 0))
@@ -90,6 +92,8 @@ class Memory:
         if source is None:
             return None
         stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
+        if stored is not None and self._whole and above < len(stored.tokens):
+            stored, above = None, 0
         lifted = stored if stored is not None and above >= length + self._worth_it else None
         if self._rooms and max(length, above) < _WORTH_COPYING:
             source, length, lifted = -1, 0, None
@@ -115,7 +119,12 @@ class Memory:
 
     def _bring(self, number: int, source: int, length: int, lifted: Stored | None, above: int) -> int:
         """Let sequence `number` begin with `above` tokens of `lifted`, or `length` of `source`; how many it has."""
-        if lifted is not None and self._context.load(number, self._attic.take(lifted)):
+        if lifted is not None:
+            if number == source:
+                self._context.drop(number)
+                length = 0
+            if not self._context.load(number, self._attic.take(lifted)):
+                return self._bring(number, source, length, None, 0)
             self._context.trim(number, above)
             if self._rooms and len(lifted.tokens) - above < STUB:
                 self._attic.remove(lifted)
@@ -125,7 +134,7 @@ class Memory:
         elif length:
             self._prefixes.touch(source)
             copied = self._context.copy(source, [number], length)
-            if self._rooms and self._goes_on(source, length):
+            if copied and self._rooms and self._goes_on(source, length):
                 self._forget(source)
             return length if copied else 0
         return length
@@ -227,10 +236,8 @@ class Memory:
     def _keep_rooms_free(self) -> None:
         """Clear a room if there are few, once nobody has come for a moment: a newcomer would have to wait for it."""
         free = len(self._numbers) - len(self._prefixes)
-        if free >= _FREE or self._attic.size >= self._attic.limit / 2:
-            return
-        kept = self._prefixes.oldest_of({*self._numbers})
-        if kept is None:
+        kept = self._prefixes.oldest_of({*self._numbers}) if free < _FREE else None
+        if kept is None or not self._attic_takes(kept):
             return
         if self._tidy_at > time.monotonic():
             self.untidy_at = self._tidy_at
@@ -256,18 +263,27 @@ class Memory:
             if distance <= _NEAR and (kept := self._movable(tenant, distances[distance] - {keep})):
                 self._evict(kept)
                 return kept.number
-        kept = self._prefixes.victim(tenant, 1, keep=keep)
-        if kept is None:
-            return None
-        self._evict(kept)
-        return kept.number
+        return self._last_room(tenant, keep)
+
+    def _last_room(self, tenant: str, keep: int) -> int | None:
+        """The room that is given up for `tenant`, wherever it lies; that of `keep` where there is no other."""
+        if (kept := self._prefixes.victim(tenant, 1, keep=keep)) is not None:
+            self._evict(kept)
+            return kept.number
+        if keep in self._prefixes and keep not in self._seats:
+            self._save(self._prefixes.kept(keep))
+            return keep
+        return None
 
     def _movable(self, tenant: str, numbers: Set[int]) -> Kept | None:
         """Of the rooms `numbers`, the one to be cleared for `tenant`, though there may be others further away: any that
         is over where the attic has room for it, so that nothing is lost."""
-        if self._attic.size < self._attic.limit / 2:
-            return self._prefixes.oldest_of(numbers)
-        return self._prefixes.victim(tenant, 1, among=numbers)
+        kept = self._prefixes.oldest_of(numbers)
+        return kept if kept is None or self._attic_takes(kept) else self._prefixes.victim(tenant, 1, among=numbers)
+
+    def _attic_takes(self, kept: Kept) -> bool:
+        """Whether the attic has room for `kept` beside all that lies there."""
+        return self._attic.size + self._context.size_of(kept.number) <= self._attic.limit
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
@@ -293,13 +309,17 @@ class Memory:
         return True
 
     def _evict(self, kept: Kept) -> None:
-        if self._attic.limit and len(kept.tokens) >= _WORTH_IT and self._has_its_own(kept):
+        self._save(kept)
+        self._forget(kept.number)
+
+    def _save(self, kept: Kept) -> None:
+        least = _WORTH_COPYING if self._rooms else _WORTH_IT
+        if self._attic.limit and len(kept.tokens) >= least and self._has_its_own(kept):
             stored, same = self._attic.best(kept.scope, kept.tokens)
             if stored is not None and same > len(kept.tokens) - self._worth_it:
                 self._attic.take(stored)  # nearly all of it is there already
             elif (data := self._context.save(kept.number)) is not None:
                 self._attic.put(Stored(kept.scope, kept.tokens, data))
-        self._forget(kept.number)
 
     def _has_its_own(self, kept: Kept) -> bool:
         """Whether more than a little end of `kept` would be lost with it: such ends leave holes in a memory that all

@@ -80,6 +80,10 @@ class Prefixes:
     def __contains__(self, number: int) -> bool:
         return number in self._kept
 
+    def kept(self, number: int) -> Kept:
+        """Sequence `number`."""
+        return self._kept[number]
+
     def size(self, number: int) -> int:
         """How many tokens sequence `number` has."""
         return len(self._kept[number].tokens)

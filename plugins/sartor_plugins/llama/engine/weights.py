@@ -88,6 +88,12 @@ class Weights:
         """Whether a part of what was computed can be kept and the rest forgotten. Recurrent models cannot."""
         return not (lib.llama_model_is_recurrent(self.model) or lib.llama_model_is_hybrid(self.model))
 
+    @property
+    def window(self) -> int:
+        """How many tokens a layer with a sliding window looks back; 0 where there is none. Of what lies further back
+        such layers keep nothing when a sequence is copied."""
+        return int(lib.llama_model_n_swa(self.model))
+
     def context_size(self, asked: int | None) -> int:
         """Tokens for one conversation. Raises `ModelError` when `asked` is more than the model was trained for."""
         most = lib.llama_model_n_ctx_train(self.model) or _DEFAULT_CONTEXT
