@@ -231,7 +231,7 @@ class Memory:
         """Whether sequence `source` is over, and little follows in it behind `length` tokens: what goes on from there
         takes its place, wherever it lies, so that no neighbour can change what is kept."""
         over = source in self._prefixes and source not in self._seats
-        return over and self._prefixes.size(source) - length < STUB
+        return over and len(self._prefixes.kept(source).tokens) - length < STUB
 
     def _keep_rooms_free(self) -> None:
         """Clear a room if there are few, once nobody has come for a moment: a newcomer would have to wait for it."""

@@ -84,10 +84,6 @@ class Prefixes:
         """Sequence `number`."""
         return self._kept[number]
 
-    def size(self, number: int) -> int:
-        """How many tokens sequence `number` has."""
-        return len(self._kept[number].tokens)
-
     def longest(self, scope: Scope, tokens: Sequence[int]) -> list[tuple[int, int]]:
         """The sequences of `scope` that begin like `tokens`, each with for how many tokens; the longest first."""
         found: dict[int, int] = {}
