@@ -56,8 +56,8 @@ class Batcher:
     """Whether the last batch was of replies alone, though prompts could have been read."""
 
     def padding(self, shares: Sequence[Share[R, E]], between: int = 0) -> int:
-        """Tokens for nothing with which the batch of `shares` is faster than without: for `between` sequences at least,
-        which lie between its own."""
+        """Tokens for nothing with which the batch of `shares` is faster than without: where all write, for `between`
+        sequences at least, which lie between its own."""
         if self.rooms and (self.reads(shares) or (len(shares) == 1 and tokens_of(shares) > 1)):
             return 0  # it would be a batch more
         at_once = sum(share.count for share in shares) if self._drafts_apart(shares) else tokens_of(shares)

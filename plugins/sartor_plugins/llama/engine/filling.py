@@ -131,9 +131,10 @@ class Filling(Generic[R, E]):
         if self._reads:
             return  # a batch that reads a prompt is long enough
         pace = self._pace
-        apart = pace.padded(self._used) if self._batcher.rooms and len(self.shares) > 1 else None
-        if apart is None and len(self.shares) > 1 and self._batcher.rooms:
-            return
+        several = self._batcher.rooms and len(self.shares) > 1
+        apart = pace.padded(self._used) if several else None
+        if several and apart is None:
+            return  # learn first what a batch without a draft takes
         for at, share in enumerate(self.shares):
             run, tenant = share.run, share.run.job.tenant
             most = min(self._left, self._rows, run.track.room - share.count, self._affords(tenant))
