@@ -68,6 +68,56 @@ def test_the_effective_bot_with_origins(make_project):
     assert bot.info.data == found.directory / "state/tenants/acme"
 
 
+PUBLIC_TEMPLATE = {
+    "templates/desk@1/template.yaml": (
+        "name: desk\nversion: 1.0.0\ntitle: D\ndescription: d\npublic_instructions: true\n"
+        "values:\n  company:\n    ask: Who?\n    default: Acme\n"
+    ),
+    "templates/desk@1/bot.yaml": "instructions:\n  - Be kind.\n  - Be brief.\n  - For ${company}.\n  - Be exact.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("bot", "public"),
+    [
+        ("", ["Be kind.", "Be brief."]),
+        ("instructions: Be kind.", ["Be kind.", "Be brief."]),
+        ("instructions: For us.", ["Be kind.", "Be brief."]),
+    ],
+)
+def test_only_what_a_template_says_before_its_first_value_is_public(make_project, bot, public):
+    files = {**PUBLIC_TEMPLATE, "tenants/acme/desk/bot.yaml": f"template: desk@1\n{bot}\n"}
+    found = Project(make_project(files)).bot("acme/desk")
+    assert [part.text for part in found.instructions if part.public] == public
+    assert len(found.instructions) == (5 if bot else 4)
+    assert all(part.origin is Origin.OPERATOR for part in found.instructions if part.public)
+
+
+def test_what_takes_the_place_of_a_templates_instructions_is_not_public(make_project):
+    files = {
+        **PUBLIC_TEMPLATE,
+        "tenants/acme/tenant.yaml": "bots:\n  instructions: null\n",
+        "tenants/acme/desk/bot.yaml": "template: desk@1\ninstructions: [Be kind., Be brief.]\n",
+    }
+    told = Project(make_project(files)).bot("acme/desk").instructions
+    assert [(part.text, part.public) for part in told] == [("Be kind.", False), ("Be brief.", False)]
+
+
+def test_a_template_that_does_not_say_so_has_nothing_public(make_project):
+    files = {**PUBLIC_TEMPLATE, "tenants/acme/desk/bot.yaml": "template: desk@1\n"}
+    files["templates/desk@1/template.yaml"] = files["templates/desk@1/template.yaml"].replace("true", "false")
+    assert not any(part.public for part in Project(make_project(files)).bot("acme/desk").instructions)
+
+
+def test_a_template_that_says_so_of_nothing_is_told(make_project):
+    files = {**PUBLIC_TEMPLATE, "tenants/acme/desk/bot.yaml": "template: desk@1\n"}
+    files["templates/desk@1/bot.yaml"] = "title: D\ninstructions: You work for ${company}. Be kind.\n"
+    with pytest.raises(TemplateError, match="begin with a value") as caught:
+        Project(make_project(files)).bot("acme/desk").instructions  # noqa: B018
+    assert caught.value.where.endswith("templates/desk@1/bot.yaml:2")
+    assert "before those with a ${value}" in caught.value.remedy
+
+
 def test_tenants_and_bots_are_listed_and_half_made_ones_are_not(make_project):
     files = {
         "tenants/zeta/tenant.yaml": "name: Z",
@@ -198,7 +248,6 @@ def test_all_wrong_values_are_told_at_once(make_project):
         ("state:\n", "state is empty", 1),
         ("tenant: x\n", "unknown key 'tenant'", 1),
         ("- a\n", "no mapping", 1),
-        ("bots: {x: null}\n", "bots.x is empty", 1),
     ],
 )
 def test_faults_of_the_project_file(make_project, text, message, line):
@@ -268,3 +317,23 @@ def test_a_tenant_may_name_only_the_plugins_that_the_operator_allows(make_projec
         project.bot("beta/faq")
     path.write_text(path.read_text() + "bots: {plugins: {lookup: {}, webhook: {}}}\n")
     assert "lookup" in Project(root).bot("acme/other").spec.plugins
+
+
+def test_null_under_bots_of_the_tenant_or_the_operator_removes_what_a_template_says(make_project):
+    files = {
+        "templates/desk@1/template.yaml": "name: desk\nversion: 1.0.0\ntitle: D\ndescription: d\n",
+        "templates/desk@1/bot.yaml": "title: Desk\nplugins: {topics: {blocked: {war: {}}}, personal-data: {}}\n",
+        "tenants/acme/desk/bot.yaml": "template: desk@1\n",
+        "tenants/acme/tenant.yaml": "bots:\n  plugins: {topics: null}\n",
+        "sartor.yaml": "bots: {title: null}\n",
+    }
+    bot = Project(make_project(files)).bot("acme/desk")
+    assert list(bot.spec.plugins) == ["personal-data"]
+    assert bot.spec.title == ""
+
+
+def test_null_for_what_no_lower_layer_says_is_told_with_its_place(make_project):
+    files = {"sartor.yaml": "bots:\n  title: null\n", "tenants/acme/desk/bot.yaml": "title: Desk\n"}
+    with pytest.raises(SpecError, match="title is empty") as caught:
+        Project(make_project(files)).bot("acme/desk")
+    assert caught.value.where.endswith("sartor.yaml:2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sartor.prompt import Persona, after_tools, compose, user_parts
 from sartor.values import Exchange, Origin, Part, Passage, ToolCall, ToolResult, ToolUse, Turn
@@ -23,6 +25,15 @@ def test_the_stable_part_comes_first():
     assert [m.role for m in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     assert [m.text for m in messages[1:5]] == ["Hello", "Hi!", "Why?", "Because."]
     assert messages[0] == compose(PERSONA, TURN, [], [])[0], "the system's message depends on neither"
+
+
+def test_what_is_public_stands_together_at_the_start():
+    public = [Part(text, Origin.OPERATOR, public=True) for text in ("Rules.", "More rules.")]
+    persona = replace(PERSONA, instructions=(*public, *PERSONA.instructions))
+    parts = compose(persona, TURN, [], [])[0].parts
+    assert "".join(part.text for part in parts).startswith("Rules.\nMore rules.\nYou help.")
+    assert [part.text for part in parts if part.public] == ["Rules.", "\n", "More rules."]
+    assert all(part.public for part in parts[:3])
 
 
 def test_the_system_message():

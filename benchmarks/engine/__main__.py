@@ -18,7 +18,7 @@ from benchmarks.engine.work import Setup, Words
 from benchmarks.engine.workloads import Bench
 from benchmarks.random_model import SHAPES, random_tensors, write_model
 
-WORKLOADS = ("conversations", "talks", "tenants", "neighbour", "quotes")
+WORKLOADS = ("conversations", "talks", "tenants", "public", "neighbour", "quotes")
 
 
 async def run(options: argparse.Namespace, folder: Path) -> None:

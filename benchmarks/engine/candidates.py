@@ -16,6 +16,7 @@ from typing import Any, cast
 import httpx
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from llama_cpp import CreateCompletionStreamResponse, Llama
+from sartor.values import Origin, Part
 from sartor_plugins.llama import LlamaPlugin
 from sartor_plugins.llama.engine.memory import SPARE
 from sartor_plugins.llama.model import LlamaChatModel
@@ -71,7 +72,7 @@ class Engine(_Answers):
 
     async def ask(self, ask: Ask) -> Told:
         told = Told(time.perf_counter())
-        messages: list[BaseMessage] = [SystemMessage(ask.system)] if ask.system else []
+        messages: list[BaseMessage] = [_system(ask)] if ask.system else []
         for question, reply in ask.past:
             messages += [HumanMessage(question), AIMessage(reply)]
         stream = self._model.astream(
@@ -89,6 +90,13 @@ class Engine(_Answers):
 
     async def close(self) -> None:
         await self._model.close()
+
+
+def _system(ask: Ask) -> SystemMessage:
+    parts = [Part(ask.system.removeprefix(ask.public), Origin.TENANT)]
+    if ask.public:
+        parts.insert(0, Part(ask.public, Origin.OPERATOR, public=True))
+    return SystemMessage(ask.system, additional_kwargs={"sartor_parts": parts})
 
 
 class Locked(_Answers):

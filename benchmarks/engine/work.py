@@ -29,6 +29,8 @@ class Ask:
     """What the user says after each reply."""
     past: tuple[tuple[str, str], ...] = ()
     """What the user said before, and what the reply was."""
+    public: str = ""
+    """With what `system` begins that is the same for every tenant."""
 
 
 @dataclass(slots=True)

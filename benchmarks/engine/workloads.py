@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import statistics
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -26,6 +26,7 @@ _SERVER = "llama-server"
 _PINNED = "llama-server, pinned"
 _LOCKED = "Llama, locked"
 _PLAIN = "engine, no drafts"
+_APART = "engine, rules not public"
 _PROMISED: dict[str, list[tuple[str, float, int]]] = {
     "decode": [(_LIMIT, 0.95, 1)],
     "total": [(_SERVER, 1.0, 1), (_PINNED, 1.0, 1), (_LOCKED, 3.0, 16)],
@@ -83,7 +84,7 @@ class Bench:
             for number in range(self.rounds):
                 for size in sizes:
                     asks = [self.words.ask(one, 1000 * number + 100 * size + one, 64, 48) for one in range(size)]
-                    for name, one in candidates.items():
+                    for name, one in _in_turn(candidates, number):
                         told.setdefault((name, size), []).append(await one.answer(asks))
         self._tell_conversations(told, list(candidates), sizes)
 
@@ -117,7 +118,7 @@ class Bench:
                 for size in sizes:
                     seeds = [40000 + 1000 * number + 100 * size + one for one in range(size)]
                     asks = [self._talk(tenant, seed, system, turns) for tenant, seed in enumerate(seeds)]
-                    for name, one in candidates.items():
+                    for name, one in _in_turn(candidates, number):
                         told.setdefault((name, size), []).append(await one.answer(asks))
         self._tell_talks(told, list(candidates), sizes, turns)
 
@@ -155,7 +156,7 @@ class Bench:
             for number in range(rounds):
                 for tenant, system in enumerate(systems):
                     ask = self.words.ask(tenant, 100 * number + tenant, 24, 4, system)
-                    for name, one in candidates.items():
+                    for name, one in _in_turn(candidates, number):
                         told = await one.ask(ask)
                         first.setdefault((name, number), []).append(told.first * 1000)
                         cached[name] = cached.get(name, 0) + (told.cached if number else 0)
@@ -173,6 +174,27 @@ class Bench:
             if name in (_SERVER, _PINNED):
                 ratio = p95(later[_ENGINE]) / p95(later[name])
                 self.report.goal(Goal(f"returning tenants, p95, engine / {name}", ratio, 0.5, at_most=True))
+
+    async def public(self) -> None:
+        """The first question to each of many tenants, whose bots are of one template with long rules."""
+        count, rules, own = (4, 200, 40) if self.quick else (32, 800, 100)
+        same = self.words.text(rules, 7000)
+        everyone = [self._engine(), Apart(_APART, partial(Engine, self.setup)), self._locked()]
+        everyone += self._servers(count, pinned=True)
+        told: dict[str, list[Told]] = {}
+        async with self._started(everyone) as candidates:
+            for tenant in range(count):
+                system = f"{same} {self.words.text(own, 7100 + tenant)}"
+                ask = self.words.ask(tenant, 7200 + tenant, 24, 4, system)
+                for name, one in _in_turn(candidates, tenant):
+                    public = same if name == _ENGINE else ""
+                    told.setdefault(name, []).append(await one.ask(replace(ask, public=public)))
+        rows: list[list[Cell]] = []
+        for name, replies in told.items():
+            first = [reply.first * 1000 for reply in replies[1:]]
+            rows.append([name, statistics.median(first), p95(first), statistics.median(one.cached for one in replies)])
+        title = f"{count} tenants of one template, {rules} tokens of rules, {own} of their own: first question"
+        self.report.table(f"{title}, ms to the first token", ["p50", "p95", "cached tokens"], rows)
 
     async def neighbour(self) -> None:
         """A tenant sends many requests at once; a quiet one sends one after the other."""
@@ -243,6 +265,14 @@ class Bench:
         self.report.table(f"Quotes of {new} tokens from passages of {passage}", heads, rows)
         self.report.note(f"{sum(same)} of {len(same)} replies are the same with and without drafts")
         self.report.goal(Goal("quotes, drafts / none", gain, 1.5))
+
+
+def _in_turn(candidates: dict[str, Apart], number: int) -> list[tuple[str, Apart]]:
+    """The candidates, with another one first in each round: to come after a pause, or after another, is a difference of
+    some per cent."""
+    named = list(candidates.items())
+    first = number % len(named)
+    return named[first:] + named[:first]
 
 
 def _ratio(left: Sequence[float], right: Sequence[float]) -> float:

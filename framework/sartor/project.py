@@ -6,9 +6,11 @@ Only files are read here; nothing is opened, loaded or started.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sartor.errors import NamingError, SpecError
@@ -36,14 +38,28 @@ class EffectiveBot:
 
     @property
     def instructions(self) -> tuple[Part, ...]:
-        """The paragraphs of the instructions, each with whose words it is."""
-        told = self.spec.instructions
-        texts = [told] if isinstance(told, str) else told
+        """The paragraphs of the instructions, each with whose words it is, and whether it is public."""
         return tuple(
-            Part(text.strip(), self.source(("instructions", at)).origin)
-            for at, text in enumerate(texts)
+            Part(text.strip(), self.source(("instructions", at)).origin, public=at < self.public)
+            for at, text in enumerate(self._paragraphs)
             if text.strip()
         )
+
+    @cached_property
+    def public(self) -> int:
+        """How many paragraphs of the instructions, the first ones, are public: see `Template.public`. A higher layer
+        may have removed the template's, and put others in their place."""
+        shared = self.template.public if self.template else ()
+        kept = (
+            text == public and self.source(("instructions", at)).origin is Origin.OPERATOR
+            for at, (text, public) in enumerate(zip(self._paragraphs, shared, strict=False))
+        )
+        return len(list(itertools.takewhile(bool, kept)))
+
+    @property
+    def _paragraphs(self) -> list[str]:
+        told = self.spec.instructions
+        return [told] if isinstance(told, str) else told
 
     def source(self, key: KeyPath) -> Source:
         """Where the value at `key` came from; a default when no file says it."""
@@ -118,7 +134,7 @@ class Project:
         file = self._tenant_file(name)
         if file is None:
             return TenantSpec()
-        return check(TenantSpec, merge([Layer(file, Origin.TENANT, file.data)]), str(file.path))
+        return check(TenantSpec, merge([Layer(file, Origin.TENANT, _without_nulls(file.data))]), str(file.path))
 
     def plan(self, tenant: str) -> PlanSpec:
         """The plan of a tenant. Raises `NamingError`, and `SpecError` for one that `sartor.yaml` does not have."""
@@ -277,4 +293,13 @@ def _written_out(layer: Layer) -> Layer:
 
 
 def _without_nulls(data: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-    return {name: value for name, value in data.items() if not (name == "embeddings" and value is None)}
+    """`data` of a file that is looked at alone: without ``null`` for no embeddings, and under `bots`, where it removes
+    what a lower layer says."""
+    kept = {name: value for name, value in data.items() if not (name == "embeddings" and value is None)}
+    return kept | ({"bots": _bare(kept["bots"])} if "bots" in kept else {})
+
+
+def _bare(value: JSONValue) -> JSONValue:
+    if isinstance(value, dict):
+        return {name: _bare(inner) for name, inner in value.items() if inner is not None}
+    return value

@@ -95,7 +95,7 @@ def _system(persona: Persona) -> tuple[Part, ...]:
     parts: list[Part] = []
     for at, paragraph in enumerate(persona.instructions):
         if at:
-            parts.append(Part("\n", Origin.OPERATOR))
+            parts.append(Part("\n", Origin.OPERATOR, public=paragraph.public))
         parts.append(paragraph)
     if parts:
         parts.append(Part("\n\n", Origin.OPERATOR))

@@ -274,6 +274,10 @@ class TemplateSpec(Spec):
     title: str
     description: str
     values: dict[str, ValueSpec] = {}
+    public_instructions: bool = False
+    """Whether the paragraphs of `instructions` in its `bot.yaml` that come before the first one with a value may be
+    computed once for all tenants. They hold nothing of a tenant; from the time of a first answer one can learn that
+    somebody else has such a bot."""
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,23 @@ class Template:
     def bot(self) -> YamlFile:
         """Its `bot.yaml`."""
         return read_yaml(self.directory / "bot.yaml")
+
+    @cached_property
+    def public(self) -> tuple[str, ...]:
+        """The first paragraphs of its instructions, as far as they are the same for every tenant, where it says that
+        these are public. Raises `TemplateError` where it says so of none."""
+        if not self.spec.public_instructions:
+            return ()
+        told = self.bot.data.get("instructions", [])
+        texts = [text for text in (told if isinstance(told, list) else [told]) if isinstance(text, str)]
+        paragraphs = tuple(itertools.takewhile(lambda text: "${" not in text, texts))
+        if not any(text.strip() for text in paragraphs):
+            raise TemplateError(
+                f"{self.reference} says `public_instructions`, but its instructions begin with a value",
+                where=self.bot.place(("instructions",)) or str(self.bot.path),
+                remedy="Put what is the same for every tenant into paragraphs before those with a ${value}.",
+            )
+        return paragraphs
 
 
 def list_templates(project: Path | None = None) -> list[Template]:

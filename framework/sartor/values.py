@@ -203,6 +203,8 @@ class Part:
 
     text: str
     origin: Origin
+    public: bool = False
+    """Whether it is the same for every tenant, and what a model computes for it may serve all of them."""
 
 
 @dataclass(frozen=True, slots=True)

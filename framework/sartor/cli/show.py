@@ -100,4 +100,6 @@ def _origin(effective: EffectiveBot, key: KeyPath, root: str) -> tuple[str, str]
     place = source.place.replace(f"{root}/", "")
     if effective.template:
         place = place.replace(str(effective.template.directory), effective.template.reference)
+    if key[:1] == ("instructions",) and key[1:] and int(key[1]) < effective.public:
+        place += ", public"
     return f"# {place}", "dim" if place == "default" else f"dim {_COLOURS[source.origin.value]}"

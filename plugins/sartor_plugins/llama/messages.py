@@ -16,7 +16,7 @@ from sartor_plugins.llama.prompt import Called, Line
 from sartor_plugins.llama.reply import Ended, Said
 from sartor_plugins.llama.toolcalls import BrokenCall, Call, Event, Text
 
-__all__ = ["chunk_of", "joined", "last_chunk", "lines_of"]
+__all__ = ["chunk_of", "joined", "last_chunk", "lines_of", "public_text"]
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
 
@@ -37,6 +37,13 @@ def lines_of(messages: Sequence[BaseMessage]) -> tuple[Line, ...]:
     if not lines:
         raise ModelError("the model was given no message")
     return tuple(lines)
+
+
+def public_text(messages: Sequence[BaseMessage]) -> str:
+    """With what the first message begins that is the same for every tenant, as its parts tell where Sartor made it."""
+    parts = messages[0].additional_kwargs.get("sartor_parts", ())
+    public = "".join(part.text for part in itertools.takewhile(lambda part: part.public, parts))
+    return public if _text(messages[0]).startswith(public) else ""
 
 
 def _text(message: BaseMessage) -> str:

@@ -24,7 +24,7 @@ from sartor.values import Choices, Workload
 from sartor_plugins.llama.engine.crew import Limits
 from sartor_plugins.llama.engine.engine import Engine
 from sartor_plugins.llama.engine.jobs import AsyncOutbox, Job, Outbox, SyncOutbox
-from sartor_plugins.llama.messages import chunk_of, joined, last_chunk, lines_of
+from sartor_plugins.llama.messages import chunk_of, joined, last_chunk, lines_of, public_text
 from sartor_plugins.llama.remote import RemoteEngine
 from sartor_plugins.llama.reply import Compared, Ended, Request, Said
 from sartor_plugins.llama.runtime import load
@@ -90,7 +90,7 @@ class LlamaChatModel(BaseChatModel):
         """
         if not options:
             raise ModelError("`compare` needs at least one option")
-        request = Request(lines_of(messages), options=tuple(options), scope=cache_scope)
+        request = Request(lines_of(messages), options=tuple(options), scope=cache_scope, public=public_text(messages))
         outbox: AsyncOutbox[Said] = AsyncOutbox()
         job = self._submit(request, outbox)
         try:
@@ -262,6 +262,7 @@ class LlamaChatModel(BaseChatModel):
             scope=tenant,
             share=float(_or(told.get("share"), 1.0)),
             adapter=tenant if tenant in settings.adapters else "",
+            public=public_text(messages),
         )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from sartor.errors import ModelError
@@ -29,6 +31,12 @@ __all__ = ["Compared", "Ended", "Request", "Said", "Voice"]
 
 _LONGEST = 32
 """Characters of a token, on average, beyond which a prompt cannot fit."""
+_PUBLIC = 64
+"""Public texts whose tokens are remembered."""
+_LEAST_PUBLIC = 16
+"""Tokens below which it is not worth it."""
+_ENDS = ("\n0", " a", ".")
+"""What may follow a public text: tokens that hold some of it are not public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Request:
     """The tenant's share of the machine, beside others."""
     adapter: str = ""
     """The name of a LoRA adapter; empty: none."""
+    public: str = ""
+    """With what the first line begins that is the same for every tenant, and may be computed once for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class Voice:
         self.form = form
         self.size = size
         self._method = method
+        self._public = lru_cache(_PUBLIC)(self._beginning)
 
     def plan(self, request: Request) -> Plan:
         """What a reply to `request` needs. Raises `ModelError` when the prompt does not fit."""
@@ -121,6 +132,7 @@ class Voice:
             uncut=at_most * (max(chosen) + 1) if texts else 0,
             branches=sum(chosen) if request.options or self._method != "trie" else 0,
             drafts=not texts,
+            public=self._shared(request, prompt) if request.public and not request.adapter else 0,
         )
 
     def reply(self, request: Request, track: Track) -> Generator[Said | Need, None, None]:
@@ -159,6 +171,27 @@ class Voice:
                 return "stop", chosen.tokens
             begun = True
         return (yield from _Writer(self, request, track, opening if begun else []).write())
+
+    def _shared(self, request: Request, prompt: Sequence[int]) -> int:
+        """How many tokens at the start of `prompt` are the same for every tenant: all of the beginning that its public
+        text makes, or none."""
+        role = request.lines[0].role
+        for _ in range(2):
+            beginning = self._public(role, request.public)
+            if prompt[: len(beginning)] == beginning:
+                return len(beginning) if len(beginning) >= _LEAST_PUBLIC else 0
+            self._public.cache_clear()  # a template may tell the date
+        return 0
+
+    def _beginning(self, role: str, text: str) -> list[int]:
+        """The tokens that a prompt begins with whose first line does with `text`, whatever follows. They are made
+        without anything of a tenant."""
+        made = [
+            self.vocabulary.encode(self.template.render([Line(role, f"{text}{end}"), Line("user", end)]))
+            for end in _ENDS
+        ]
+        same = itertools.takewhile(lambda tokens: len({*tokens}) == 1, zip(*made, strict=False))
+        return [token for token, *_ in same]
 
     def _compare(self, options: Sequence[str], track: Track) -> Generator[Need, None, tuple[float, ...]]:
         """The log-probability of each option and of an end behind it, computed side by side."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sartor.errors import ModelError
 
@@ -23,6 +25,9 @@ from sartor_plugins.llama.template import CHATML, ChatTemplate
 from sartor_plugins.llama.toolcalls import format_of
 from sartor_plugins.llama.tryout import try_template
 from sartor_plugins.llama.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from sartor_plugins.llama.engine.cellar import Cellar
 
 __all__ = ["Runtime", "load"]
 
@@ -72,6 +77,7 @@ class Runtime:
         return self._adapters[name]
 
     def close(self) -> None:
+        self.memory.close()
         self.context.close()
         self.weights.close()
 
@@ -81,8 +87,9 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
     path = model_path(settings.path, directory)
     gguf.check(path, settings.sha256)
     probe(path, settings)
-    weights = Weights(path, settings)
-    try:
+    with contextlib.ExitStack() as made:
+        weights = Weights(path, settings)
+        made.callback(weights.close)
         size = weights.context_size(settings.context)
         vocabulary = Vocabulary(weights.model)
         source = _template(settings, directory, weights, vocabulary)
@@ -94,21 +101,21 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
             source, start=vocabulary.start, end=vocabulary.end, spell=form.spell, example=form.example
         )
         context = Context(weights, _sizes(settings, weights, size))
-    except BaseException:
-        weights.close()
-        raise
+        made.callback(context.close)
+        memory = _memory(settings, directory, weights, context)
+        made.pop_all()
     return Runtime(
         settings,
         directory,
         weights,
         context,
-        _memory(settings, weights, context),
+        memory,
         Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds, rooms=context.sizes.apart),
         Voice(vocabulary, template, form, settings.choice, size),
     )
 
 
-def _memory(settings: LlamaSettings, weights: Weights, context: Context) -> Memory:
+def _memory(settings: LlamaSettings, directory: Path, weights: Weights, context: Context) -> Memory:
     """What is kept of finished replies lies in ordinary memory, but for a little: see `Memory`."""
     spill = settings.spill
     if spill is None:
@@ -116,7 +123,17 @@ def _memory(settings: LlamaSettings, weights: Weights, context: Context) -> Memo
     idle = settings.idle_cells
     if idle is None:
         idle = context.sizes.cells if weights.on_gpu else _IDLE_CELLS
-    return Memory(context, Attic(spill << 20), keeps=weights.can_branch, idle=idle, whole=weights.window > 0)
+    attic = Attic(spill << 20, _cellar(settings, directory) if spill else None)
+    return Memory(context, attic, keeps=weights.can_branch, idle=idle, whole=weights.window > 0)
+
+
+def _cellar(settings: LlamaSettings, directory: Path) -> Cellar | None:
+    """Where there is none, what it is made of need not be loaded."""
+    if not settings.spill_disk:
+        return None
+    from sartor_plugins.llama.engine.cellar import Cellar
+
+    return Cellar(directory / settings.spill_folder, settings.spill_disk << 20)
 
 
 def _sizes(settings: LlamaSettings, weights: Weights, size: int) -> Sizes:

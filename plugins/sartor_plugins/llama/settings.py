@@ -91,6 +91,11 @@ class LlamaSettings(FileSettings):
     spill: int | None = Field(default=None, ge=0)
     """MiB of ordinary memory for what is kept of finished replies beyond that: to copy it back is far cheaper than to
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
+    spill_disk: int = Field(default=0, ge=0)
+    """MiB of a disk for what `spill` has no room for: encrypted with keys that only this process has, and removed with
+    it, so nothing can be read of it later. To read it back takes a fraction of a second where computing takes many."""
+    spill_folder: str = "state/spill"
+    """The folder for that, counted from the folder of the YAML file; several processes may use the same one."""
     isolation: Literal["thread", "process"] = "thread"
     """``process``: the model runs in a process of its own. A crash of llama.cpp then ends the replies that are being
     computed, and not this process."""
@@ -101,6 +106,12 @@ class LlamaSettings(FileSettings):
     def fewest_rooms(self) -> int:
         """Of which tenants that ask for many replies at once leave some free for the others."""
         return self.parallel + max(1, self.parallel // 2)
+
+    @model_validator(mode="after")
+    def _disk_below_memory(self) -> Self:
+        if self.spill_disk and self.spill == 0:
+            raise ValueError("`spill_disk` is for what `spill` has no room for: set `spill` above 0, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _enough_rooms(self) -> Self:

@@ -37,6 +37,7 @@ REQUEST = Request(
     scope="acme",
     share=2.5,
     adapter="acme",
+    public="Rules.",
 )
 EVENTS: list[Said] = [
     Text("a \U0001f600 \ufffd \ud800"),

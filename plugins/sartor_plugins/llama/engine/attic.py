@@ -1,23 +1,23 @@
 """What the memory had no room for any more, kept in ordinary memory: to copy it back is far cheaper than to compute it.
 
-It is never written to a disk, and forgotten with its tenant. The longest unused sequence of the tenants that have more
-than their share goes first, so that nobody loses what lies within its share.
+Below it there may be a cellar, on a disk, for what it has no room for either. Both are forgotten with the tenant. The
+longest unused sequence of the tenants that have more than their share goes first, so that nobody loses what lies within
+its share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.saved import Saved
 
-__all__ = ["Attic", "Saved", "Stored"]
+if TYPE_CHECKING:
+    from sartor_plugins.llama.engine.cellar import Cellar, Jar
 
-Saved = npt.NDArray[np.uint8]
-"""What the library gave of a sequence."""
+__all__ = ["Attic", "Stored"]
 
 
 @dataclass(slots=True, eq=False)
@@ -26,39 +26,85 @@ class Stored:
 
     scope: Scope
     tokens: Sequence[int]
-    data: Saved
+    data: Saved | None
+    """None: it lies in the cellar."""
     used: int = 0
+    size: int = field(init=False)
+    """Bytes."""
+    jar: Jar | None = None
+
+    def __post_init__(self) -> None:
+        self.size = len(self.data) if self.data is not None else 0
 
 
-class Attic:
-    """Sequences of all scopes, together at most `limit` bytes, of which each tenant has an equal share."""
+class _Floor:
+    """How much lies in ordinary memory, or in the cellar, and whose it is."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._stored: dict[Scope, list[Stored]] = {}
+        self.stored: dict[str, set[Stored]] = {}
         self._sizes: dict[str, int] = {}
+
+    @property
+    def size(self) -> int:
+        return sum(self._sizes.values())
+
+    def add(self, stored: Stored) -> None:
+        tenant = stored.scope.tenant
+        self.stored.setdefault(tenant, set()).add(stored)
+        self._sizes[tenant] = self._sizes.get(tenant, 0) + stored.size
+
+    def remove(self, stored: Stored) -> None:
+        tenant = stored.scope.tenant
+        self.stored[tenant].remove(stored)
+        self._sizes[tenant] -= stored.size
+        if not self.stored[tenant]:
+            del self.stored[tenant], self._sizes[tenant]
+
+    def surplus(self) -> Stored | None:
+        """What has to leave, where there is too much."""
+        if self.size <= self.limit:
+            return None
+        share = self.limit / len(self._sizes)
+        above = [one for tenant, size in self._sizes.items() if size > share for one in self.stored[tenant]]
+        return min(above, key=lambda one: one.used)
+
+
+class Attic:
+    """Sequences of all scopes, together at most `limit` bytes and what fits into the cellar. Each tenant has an equal
+    share of both."""
+
+    def __init__(self, limit: int, cellar: Cellar | None = None) -> None:
+        self.limit = limit
+        self._cellar = cellar
+        self._stored: dict[Scope, list[Stored]] = {}
+        self._above = _Floor(limit)
+        self._below = _Floor(cellar.limit if cellar is not None else 0)
         self._clock = 0
 
     @property
     def size(self) -> int:
-        """Bytes that are stored."""
-        return sum(self._sizes.values())
+        """Bytes in ordinary memory."""
+        return self._above.size
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for `size` bytes more, and nothing is lost for them."""
+        return any(floor.size + size <= floor.limit for floor in (self._above, self._below))
 
     def put(self, stored: Stored) -> None:
         """Store a sequence, in place of those that are a beginning of it; give up old ones where room is short."""
-        tenant = stored.scope.tenant
-        if len(stored.data) > self.limit:
+        if stored.size > self.limit:
             return
         for other in list(self._stored.get(stored.scope, ())):
             if other.tokens == stored.tokens[: len(other.tokens)]:
                 self._remove(other)
-        self._touch(stored)
+        self.touch(stored)
         self._stored.setdefault(stored.scope, []).append(stored)
-        self._sizes[tenant] = self._sizes.get(tenant, 0) + len(stored.data)
-        while self.size > self.limit:
-            share = self.limit / len(self._sizes)
-            above = [one for tenant, size in self._sizes.items() if size > share for one in self._of(tenant)]
-            self._remove(min(above, key=lambda one: one.used))
+        self._above.add(stored)
+        while (surplus := self._above.surplus()) is not None:
+            self._carry_down(surplus)
+        while (surplus := self._below.surplus()) is not None:
+            self._remove(surplus)
 
     def best(self, scope: Scope, tokens: Sequence[int]) -> tuple[Stored | None, int]:
         """The sequence of `scope` that begins most like `tokens`, and for how many tokens."""
@@ -68,10 +114,19 @@ class Attic:
                 found, length = stored, same
         return found, length
 
-    def take(self, stored: Stored) -> Saved:
-        """The data of `stored`, which was of use."""
-        self._touch(stored)
-        return stored.data
+    def touch(self, stored: Stored) -> None:
+        """`stored` was of use."""
+        self._clock += 1
+        stored.used = self._clock
+
+    def take(self, stored: Stored) -> Saved | None:
+        """The data of `stored`, which was of use; None where it was in the cellar, and is lost."""
+        self.touch(stored)
+        if stored.jar is None or self._cellar is None:
+            return stored.data
+        if (data := self._cellar.take(stored.jar)) is None:
+            self._remove(stored)
+        return data
 
     def remove(self, stored: Stored) -> None:
         """Give up `stored`, which lies in the memory again, unless that happened already for want of room."""
@@ -80,24 +135,38 @@ class Attic:
 
     def forget(self, tenant: str) -> None:
         """Give up everything of `tenant`."""
-        for stored in self._of(tenant):
+        for floor in (self._above, self._below):
+            for stored in list(floor.stored.get(tenant, ())):
+                self._remove(stored)
+        if self._cellar is not None:
+            self._cellar.forget(tenant)
+
+    def close(self) -> None:
+        """Leave nothing on the disk. It is of no use afterwards."""
+        if self._cellar is not None:
+            self._cellar.close()
+
+    def _carry_down(self, stored: Stored) -> None:
+        """Into the cellar, or away where it takes nothing."""
+        assert stored.data is not None
+        jar = self._cellar.put(stored.scope.tenant, stored.data) if self._cellar is not None else None
+        if jar is None:
             self._remove(stored)
-
-    def _of(self, tenant: str) -> list[Stored]:
-        return [one for scope, several in self._stored.items() if scope.tenant == tenant for one in several]
-
-    def _touch(self, stored: Stored) -> None:
-        self._clock += 1
-        stored.used = self._clock
+            return
+        self._above.remove(stored)
+        stored.data, stored.jar = None, jar
+        self._below.add(stored)
 
     def _remove(self, stored: Stored) -> None:
-        scope = stored.scope
-        self._stored[scope].remove(stored)
-        if not self._stored[scope]:
-            del self._stored[scope]
-        self._sizes[scope.tenant] -= len(stored.data)
-        if not self._sizes[scope.tenant]:
-            del self._sizes[scope.tenant]
+        self._stored[stored.scope].remove(stored)
+        if not self._stored[stored.scope]:
+            del self._stored[stored.scope]
+        if stored.jar is None:
+            self._above.remove(stored)
+            return
+        self._below.remove(stored)
+        if self._cellar is not None:
+            self._cellar.drop(stored.jar)
 
 
 def _same(stored: Sequence[int], tokens: Sequence[int]) -> int:

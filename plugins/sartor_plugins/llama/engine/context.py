@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sartor.errors import ModelError
 
-from sartor_plugins.llama.engine.attic import Saved
+from sartor_plugins.llama.engine.saved import Saved
 from sartor_plugins.llama.engine.weights import Adapter, Weights
 from sartor_plugins.llama.native import AbortFlag, floats, heard, lib, listen
 

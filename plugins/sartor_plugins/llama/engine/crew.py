@@ -162,7 +162,7 @@ class Crew(Generic[R, E]):
                     "memory has for one conversation",
                     remedy="Set `context` or `cells` of the model higher, or give it shorter texts to choose from.",
                 )
-            seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches)
+            seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches, plan.public)
             if seat is None and not self.runs:
                 need = len(plan.prompt) + extra + plan.branches
                 raise ModelError(
@@ -244,7 +244,7 @@ class Crew(Generic[R, E]):
         """Let a reply go on with what was computed for it."""
         run, track = share.run, share.run.track
         track.computed(share.count, share.draft, list(rows))
-        run.seat.computed = len(track.past)
+        self.machine.memory.computed(run.seat, len(track.past))
         self.machine.batcher.charge(share)
         if not track.pending:
             accepted = track.accepted

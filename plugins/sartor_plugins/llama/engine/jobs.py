@@ -36,6 +36,8 @@ class Plan:
     """Of a fork, at most."""
     drafts: bool = True
     """Whether the reply may profit from drafts."""
+    public: int = 0
+    """Tokens at the start of the prompt that hold nothing of a tenant, and may be computed once for all of them."""
 
 
 class Bell(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sartor_plugins.llama.engine.attic import Attic, Stored
+from sartor_plugins.llama.engine.commons import Commons
 from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.prefixes import STUB, Kept, Prefixes, Scope
 
@@ -27,6 +28,8 @@ SPARE = 4
 """Rooms that only forks use, where each sequence has a room of its own: they lie side by side, and nobody leaves."""
 _FREE = 2
 """Rooms that are kept free for newcomers, where what lies in them can be copied to the attic,"""
+_COMMON = 8
+"""What part of the attic's size what is public may have, beside it."""
 _PAUSE = 0.02
 """so many seconds after a reply has ended, or one was cleared."""
 _NEAR = 4
@@ -46,6 +49,8 @@ class Seat:
     """Tokens of the prompt that need not be computed."""
     computed: int
     """Tokens that lie in the memory by now."""
+    public: int = 0
+    """Tokens of the prompt that are the same for every tenant and not yet stored for all."""
 
 
 class Memory:
@@ -64,6 +69,7 @@ class Memory:
         """When (`time.monotonic`) something is to be moved to the attic."""
         self._context = context
         self._attic = attic
+        self._commons = Commons(context, attic.limit // _COMMON if keeps and not whole else 0)
         self._keeps = keeps
         self._whole = whole
         self._rooms = context.sizes.apart
@@ -81,9 +87,12 @@ class Memory:
             return self._prefixes.taken * self._context.sizes.room
         return self._prefixes.taken + sum(seat.reserved for seat in self._seats.values())
 
-    def take(self, scope: Scope, prompt: Sequence[int], reserved: int, branches: int = 0) -> Seat | None:
+    def take(
+        self, scope: Scope, prompt: Sequence[int], reserved: int, branches: int = 0, public: int = 0
+    ) -> Seat | None:
         """A seat for a reply, with all of its prompt that lies in the memory or the attic; None where it has to wait.
-        `reserved`: tokens that follow, beside those of the `branches` of a fork.
+        `reserved`: tokens that follow, beside those of the `branches` of a fork; `public`: those at the start that are
+        the same for every tenant.
 
         It waits for room, or for another reply of the same scope that is just computing the same beginning.
         """
@@ -94,6 +103,9 @@ class Memory:
         stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
         if stored is not None and self._whole and above < len(stored.tokens):
             stored, above = None, 0
+        common = self._commons.get(useful[:public]) if public else None
+        if common is not None and public > above:
+            stored, above = common, public
         lifted = stored if stored is not None and above >= length + self._worth_it else None
         if self._rooms and max(length, above) < _WORTH_COPYING:
             source, length, lifted = -1, 0, None
@@ -114,8 +126,19 @@ class Memory:
         self._prefixes.hold(number, scope, prompt, running=True)
         for other in self._prefixes.covered(number):  # the turn before of the same conversation
             self._forget(other)
-        seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length)
+        unknown = public if common is None else 0
+        seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length, unknown)
         return seat
+
+    def computed(self, seat: Seat, tokens: int) -> None:
+        """By now, `tokens` of `seat` lie in the memory. What is public of them is stored for all."""
+        seat.computed = tokens
+        if not seat.public or tokens < seat.public:
+            return
+        public, seat.public = list(seat.prompt[: seat.public]), 0
+        spare = self._numbers.stop if self._rooms else self._free()
+        if spare is not None and self._commons.get(public) is None:
+            self._commons.put(seat.number, public, spare)
 
     def _bring(self, number: int, source: int, length: int, lifted: Stored | None, above: int) -> int:
         """Let sequence `number` begin with `above` tokens of `lifted`, or `length` of `source`; how many it has."""
@@ -123,7 +146,8 @@ class Memory:
             if number == source:
                 self._context.drop(number)
                 length = 0
-            if not self._context.load(number, self._attic.take(lifted)):
+            data = (self._commons if lifted in self._commons else self._attic).take(lifted)
+            if data is None or not self._context.load(number, data):
                 return self._bring(number, source, length, None, 0)
             self._context.trim(number, above)
             if self._rooms and len(lifted.tokens) - above < STUB:
@@ -211,6 +235,10 @@ class Memory:
         self._seats.clear()
         self._lent.clear()
 
+    def close(self) -> None:
+        """Leave nothing behind. It is of no use afterwards."""
+        self._attic.close()
+
     def _nothing(self) -> Prefixes:
         return Prefixes(len(self._numbers) if self._rooms else self._context.sizes.cells, rooms=self._rooms)
 
@@ -283,7 +311,7 @@ class Memory:
 
     def _attic_takes(self, kept: Kept) -> bool:
         """Whether the attic has room for `kept` beside all that lies there."""
-        return self._attic.size + self._context.size_of(kept.number) <= self._attic.limit
+        return self._attic.takes(self._context.size_of(kept.number))
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
@@ -291,14 +319,17 @@ class Memory:
 
     def _number(self, keep: int) -> int | None:
         """A free sequence, given up by another if need be."""
-        for number in self._numbers:
-            if number not in self._seats and number not in self._lent and number not in self._prefixes:
-                return number
+        if (free := self._free()) is not None:
+            return free
         kept = self._prefixes.crowded(keep=keep)
         if kept is None:
             return None
         self._evict(kept)
         return kept.number
+
+    def _free(self) -> int | None:
+        taken = (self._seats, self._lent, self._prefixes)
+        return next((number for number in self._numbers if not any(number in one for one in taken)), None)
 
     def _make_room(self, tenant: str, need: int, keep: int) -> bool:
         while self.cells + need > self._context.sizes.cells:
@@ -317,7 +348,7 @@ class Memory:
         if self._attic.limit and len(kept.tokens) >= least and self._has_its_own(kept):
             stored, same = self._attic.best(kept.scope, kept.tokens)
             if stored is not None and same > len(kept.tokens) - self._worth_it:
-                self._attic.take(stored)  # nearly all of it is there already
+                self._attic.touch(stored)  # nearly all of it is there already
             elif (data := self._context.save(kept.number)) is not None:
                 self._attic.put(Stored(kept.scope, kept.tokens, data))
 
