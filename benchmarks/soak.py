@@ -5,8 +5,9 @@
 The model repeats what it reads (`benchmarks/copying_model.py`), so each request brings a marker of its own, 10 to 50
 random words out of 17,576, and its reply must repeat it: three words that stand together in another's marker would
 show. Some callers go away in the middle, wait too little, ask what cannot be answered, choose among given texts, want
-JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time; each
-conversation has a room of its own in it, or with `--shared` all share it. Ends with exit code 1 where a reply was
+JSON, or come back with the same prompt. The memory is small, so that prefixes leave it and return all the time, to
+ordinary memory and, of which there is little, to a disk; each conversation has a room of its own in it, or with
+`--shared` all share it. Ends with exit code 1 where a reply was
 wrong, a request had no end, or the process grew by more than a few MiB after the first fifth.
 """
 
@@ -39,6 +40,7 @@ from benchmarks.random_model import SHAPES
 
 _ROOMS = {"rooms": 12, "parallel": 8}
 _SHARED = {"cells": 4096, "idle_cells": 1024}
+_FLOORS = {"spill": 2, "spill_disk": 6}
 _GROWTH = 24
 """MiB that a process may grow without a leak: allocators keep what they once had."""
 _LONGEST_WAIT = 120.0
@@ -192,7 +194,8 @@ async def run(minutes: float, callers: int, *, shared: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="sartor-soak-") as folder:
         path = copying_model(Path(folder) / "copying.gguf", SHAPES["tiny"], "q8_0")
         settings = LlamaPlugin.Settings.model_validate(
-            {"path": str(path), "context": 1024, "spill": 8, "threads": 1, **(_SHARED if shared else _ROOMS)}
+            {"path": str(path), "context": 1024, "threads": 1, **(_SHARED if shared else _ROOMS)}
+            | {**_FLOORS, "spill_folder": f"{folder}/spill"}
         )
         model = LlamaPlugin(settings, Path("/")).sartor_model()
         await model.start()

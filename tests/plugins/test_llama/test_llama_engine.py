@@ -141,10 +141,12 @@ async def test_drafts_change_no_reply_and_are_taken_where_they_are_right(make: M
         {"cells": 1200, "spill": 0},
         {"rooms": 9, "parallel": 4, "spill": 0},
         {"rooms": 6, "parallel": 4, "spill": 16},  # of which its share is less than it uses
+        {"rooms": 6, "parallel": 4, "spill": 1, "spill_disk": 16},
+        {"cells": 1200, "spill": 1, "spill_disk": 16},
     ],
 )
 async def test_what_one_tenant_sends_changes_no_counter_of_another(
-    make: Make, random_model: Path, memory: dict[str, int]
+    make: Make, random_model: Path, tmp_path: Path, memory: dict[str, int]
 ) -> None:
     """A neighbour who guesses the quiet tenant's prompts, whole and in part, and one who floods, change nothing."""
 
@@ -167,7 +169,7 @@ async def test_what_one_tenant_sends_changes_no_counter_of_another(
 
     seen = []
     for noise in (silence, guess, flood):
-        model = make(random_model, **memory, context=512)
+        model = make(random_model, **memory, context=512, spill_folder=str(tmp_path))
         seen.append(await quiet(model, noise(model)))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][0][1] == 0

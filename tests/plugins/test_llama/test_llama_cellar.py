@@ -1,0 +1,326 @@
+"""What is kept of prompts on a disk: encrypted, gone with its tenant and with the process, and never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import ValidationError
+from sartor.errors import ModelError
+from sartor_plugins.llama import LlamaPlugin
+from sartor_plugins.llama.engine import cellar as cellar_module
+from sartor_plugins.llama.engine.attic import Attic, Stored
+from sartor_plugins.llama.engine.cellar import Cellar, Jar
+from sartor_plugins.llama.engine.prefixes import Scope
+from sartor_plugins.llama.engine.saved import Saved
+
+Make = Callable[..., Any]
+
+CHANCE = np.random.default_rng(3)
+
+
+@pytest.fixture
+def cellar(tmp_path: Path) -> Iterator[Cellar]:
+    made = Cellar(tmp_path / "spill", 1 << 30)
+    yield made
+    made.close()
+
+
+def data(size: int) -> Saved:
+    return CHANCE.integers(0, 256, size, np.uint8)
+
+
+def put(cellar: Cellar, tenant: str, told: Saved) -> Jar:
+    jar = cellar.put(tenant, told)
+    assert jar is not None
+    return jar
+
+
+def written(cellar: Cellar) -> None:
+    """Wait until everything is on the disk."""
+    end = time.monotonic() + 30
+    while cellar._pending:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.kv"))
+
+
+# The cellar itself
+
+
+@pytest.mark.parametrize("size", [1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_500_000])
+def test_what_was_stored_comes_back(cellar: Cellar, size: int) -> None:
+    told = data(size)
+    jar = put(cellar, "acme", told)
+    np.testing.assert_array_equal(cellar.take(jar), told)  # whether it is written yet or not
+    written(cellar)
+    assert jar.data is None
+    np.testing.assert_array_equal(cellar.take(jar), told)
+    assert jar.path.stat().st_size == size + 16 * -(-size // (1 << 20))
+
+
+def test_nothing_of_it_can_be_read_on_the_disk(cellar: Cellar, tmp_path: Path) -> None:
+    told = np.frombuffer(b"The code word is pineapple. " * 1000, np.uint8)
+    one, two = put(cellar, "acme", told), put(cellar, "acme", told)
+    written(cellar)
+    assert b"pineapple" not in one.path.read_bytes()
+    assert one.path.read_bytes() != two.path.read_bytes()
+    assert not any("acme" in str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert one.path.stat().st_mode & 0o077 == 0
+    assert one.path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("change", ["bit", "cut", "longer", "swapped", "other", "missing"])
+def test_what_was_changed_is_lost_and_nothing_else(cellar: Cellar, change: str) -> None:
+    told = data(2 << 20)
+    jar, other = put(cellar, "acme", told), put(cellar, "acme", data(2 << 20))
+    written(cellar)
+    raw = bytearray(jar.path.read_bytes())
+    half = len(raw) // 2
+    match change:
+        case "bit":
+            raw[half + 5] ^= 1
+        case "cut":
+            raw = raw[:-1]
+        case "longer":
+            raw = raw[:half] + b"x" + raw[half:]
+        case "swapped":
+            raw = raw[half:] + raw[:half]
+        case "other":
+            raw = bytearray(other.path.read_bytes())
+    if change == "missing":
+        jar.path.unlink()
+    else:
+        jar.path.write_bytes(raw)
+    assert cellar.take(jar) is None
+    assert cellar.take(other) is not None
+
+
+def test_to_forget_a_tenant_is_to_forget_its_key_and_its_files(tmp_path: Path) -> None:
+    cellar = Cellar(tmp_path, 1 << 30)
+    attic = Attic(1000, cellar)
+    for tenant in ("acme", "lark"):
+        for number in range(4):
+            attic.put(Stored(Scope(tenant), [number], data(400)))
+    written(cellar)
+    key = cellar._keys["acme"]
+    assert len(files(tmp_path)) == 6
+    attic.forget("acme")
+    assert len(files(tmp_path)) == 3
+    assert cellar._keys.keys() == {"lark"}
+    assert attic.best(Scope("acme"), [0]) == (None, 0)
+    attic.put(Stored(Scope("acme"), [9], data(900)))
+    attic.put(Stored(Scope("acme"), [10], data(900)))
+    assert cellar._keys["acme"] is not key
+    attic.close()
+    assert not list(tmp_path.rglob("*.kv"))
+
+
+def test_what_was_dropped_before_it_was_written_is_never_there(
+    cellar: Cellar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = cellar_module._write
+
+    def slow(*told: Any) -> None:
+        write(*told)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(cellar_module, "_write", slow)
+    jars = [put(cellar, "acme", data(1000)) for _ in range(5)]
+    for jar in jars:
+        cellar.drop(jar)
+    cellar.forget("acme")
+    written(cellar)
+    assert not files(tmp_path)
+    assert [cellar.take(jar) for jar in jars] == [None] * 5
+
+
+def test_a_slow_disk_takes_no_more_than_may_wait(cellar: Cellar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cellar_module, "_MOST_PENDING", 1000)
+    monkeypatch.setattr(cellar_module, "_write", lambda *told: time.sleep(0.2))
+    assert cellar.put("acme", data(5000)) is not None  # nothing waits: it is taken, however large
+    assert cellar.put("acme", data(10)) is None
+    written(cellar)
+    assert cellar.put("acme", data(10)) is not None
+
+
+def test_a_full_disk_costs_what_does_not_fit_and_is_told(
+    cellar: Cellar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(jar: Jar, _data: Saved, _key: Any) -> None:
+        jar.path.write_bytes(b"half of i")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = put(cellar, "acme", data(10))
+    written(cellar)
+    monkeypatch.setattr(cellar_module, "_write", full)
+    lost = put(cellar, "acme", data(10))
+    written(cellar)
+    assert cellar.take(lost) is None
+    assert cellar.take(kept) is not None
+    assert len(files(tmp_path)) == 1
+    assert "No space left" in caplog.text
+
+
+# Folders
+
+
+def test_the_next_process_removes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time, numpy, pathlib\n"
+        "from sartor_plugins.llama.engine.cellar import Cellar\n"
+        "cellar = Cellar(pathlib.Path(sys.argv[1]), 1 << 30)\n"
+        "cellar.put('acme', numpy.zeros(1000, numpy.uint8))\n"
+        "while cellar._pending: time.sleep(0.01)\n"
+        "print('ready', flush=True); time.sleep(60)\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None and killed.stdout.readline() == "ready\n"
+    living = Cellar(tmp_path, 1 << 30)
+    theirs = put(living, "lark", data(100))
+    written(living)
+    assert len(files(tmp_path)) == 2
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    (tmp_path / "process-of-mine").mkdir()
+    (tmp_path / "process-of-mine" / "notes.txt").write_text("not yours")
+    third = Cellar(tmp_path, 1 << 30)
+    assert files(tmp_path) == [theirs.path]
+    assert (tmp_path / "process-of-mine" / "notes.txt").read_text() == "not yours"
+    for one in (living, third):
+        one.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "process-of-mine"]
+
+
+async def test_a_folder_that_cannot_be_used_is_named(make: Make, random_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    model = make(random_model, spill_disk=10, spill_folder=str(tmp_path / "file" / "spill"))
+    with pytest.raises(ModelError, match="cannot be used") as caught:
+        await model.ainvoke([HumanMessage("Hi")])
+    assert "spill_folder" in (caught.value.remedy or "") and str(tmp_path) in (caught.value.where or "")
+
+
+def test_a_disk_without_memory_above_it_is_refused() -> None:
+    with pytest.raises(ValidationError, match="set `spill` above 0"):
+        LlamaPlugin.Settings.model_validate({"spill": 0, "spill_disk": 10})
+
+
+# Both floors
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2), max_size=5), st.integers(1, 60), st.booleans()),
+        max_size=40,
+    )
+)
+def test_both_stay_within_their_limits_and_what_is_found_is_what_was_put(
+    tmp_path: Path, steps: list[tuple[str, list[int], int, bool]]
+) -> None:
+    cellar = Cellar(tmp_path, 150)
+    attic = Attic(100, cellar)
+    put: dict[tuple[str, tuple[int, ...]], Saved] = {}
+    for tenant, tokens, size, gone in steps:
+        if gone:
+            attic.forget(tenant)
+            assert attic.best(Scope(tenant), [0, 1, 2]) == (None, 0)
+            continue
+        put[tenant, tuple(tokens)] = told = data(size)
+        attic.put(Stored(Scope(tenant), tokens, told))
+        assert attic.size <= 100 and attic._below.size <= 150
+        found, _ = attic.best(Scope(tenant), tokens)
+        if found is not None:
+            np.testing.assert_array_equal(attic.take(found), put[tenant, tuple(found.tokens)])
+    stored = [one for several in attic._stored.values() for one in several]
+    assert attic.size == sum(one.size for one in stored if one.jar is None)
+    assert attic._below.size == sum(one.size for one in stored if one.jar is not None)
+    written(cellar)
+    assert len(files(tmp_path)) == sum(one.jar is not None for one in stored)
+    attic.close()
+    assert not files(tmp_path)
+
+
+def test_who_floods_the_disk_loses_its_own(tmp_path: Path) -> None:
+    attic = Attic(100, Cellar(tmp_path, 300))
+    attic.put(Stored(Scope("lark"), [1, 2, 3], data(90)))
+    for number in range(50):
+        attic.put(Stored(Scope("acme"), [number], data(90)))
+    assert attic.best(Scope("lark"), [1, 2, 3])[1] == 3
+    assert attic.best(Scope("acme"), [49])[1] == attic.best(Scope("acme"), [48])[1] == 1
+    assert attic.best(Scope("acme"), [0])[1] == 0
+    attic.close()
+
+
+# The model
+
+
+def cached(message: AIMessage) -> int:
+    assert message.usage_metadata is not None
+    return message.usage_metadata["input_token_details"]["cache_read"]
+
+
+@pytest.mark.parametrize("memory", [{}, {"rooms": 0}, {"isolation": "process"}])
+async def test_a_conversation_comes_back_from_the_disk_and_changes_no_reply(
+    make: Make, random_model: Path, tmp_path: Path, memory: dict[str, Any]
+) -> None:
+    told = {"max_tokens": 6, "temperature": 0, "parallel": 2, **({} if memory else {"rooms": 3}), "context": 512}
+    fresh = make(random_model, **told, **memory, spill=0)
+    model = make(random_model, **told, **memory, spill=1, spill_disk=64, spill_folder=str(tmp_path))
+    asked = [[HumanMessage(f"{number} " + "word " * 60)] for number in range(12)]
+    for number, messages in enumerate(asked):  # 300 tokens are 0.3 MB
+        await model.ainvoke(messages, cache_scope=f"tenant{number}")
+    end = time.monotonic() + 30
+    while not files(tmp_path):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+    for number in (0, 1, 2):
+        messages = [HumanMessage(f"{number} " + "word " * 60 + "and more")]
+        again = await model.ainvoke(messages, cache_scope=f"tenant{number}")
+        assert cached(again) > 150
+        assert again.text == (await fresh.ainvoke(messages)).text
+    await model.forget("tenant3")
+    assert cached(await model.ainvoke(asked[3], cache_scope="tenant3")) == 0
+    await model.close()
+    assert not files(tmp_path)
+
+
+async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Path, tmp_path: Path) -> None:
+    model = make(
+        random_model,
+        max_tokens=6,
+        temperature=0,
+        parallel=2,
+        rooms=3,
+        context=512,
+        spill=1,
+        spill_disk=64,
+        spill_folder=str(tmp_path),
+    )
+    asked = [[HumanMessage(f"{number} " + "word " * 60)] for number in range(12)]
+    said = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
+    end = time.monotonic() + 30
+    while len(files(tmp_path)) < 3:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+    for file in files(tmp_path):
+        file.write_bytes(b"spoilt")
+    again = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
+    assert [one.text for one in again] == [one.text for one in said]
+    assert 0 in [cached(one) for one in again]
