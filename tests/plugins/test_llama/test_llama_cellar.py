@@ -23,8 +23,11 @@ from sartor_plugins.llama import LlamaPlugin
 from sartor_plugins.llama.engine import cellar as cellar_module
 from sartor_plugins.llama.engine.attic import Attic, Stored
 from sartor_plugins.llama.engine.cellar import Cellar, Jar
+from sartor_plugins.llama.engine.context import Part
+from sartor_plugins.llama.engine.memory import SPARE, Memory
 from sartor_plugins.llama.engine.prefixes import Scope
 from sartor_plugins.llama.engine.saved import Saved
+from sartor_plugins.llama.runtime import Runtime
 
 Make = Callable[..., Any]
 
@@ -324,3 +327,44 @@ async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Pa
     again = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
     assert [one.text for one in again] == [one.text for one in said]
     assert 0 in [cached(one) for one in again]
+
+
+def test_what_is_read_back_is_not_given_up_for_what_leaves_for_it(runtime: Runtime, tmp_path: Path) -> None:
+    """Of three sequences of which each floor holds one, the one that is wanted stays."""
+    context = runtime.context
+    texts = {tenant: [number, *range(5, 44)] for number, tenant in enumerate(("acme", "lark", "wren"))}
+    saved: dict[str, Saved] = {}
+    for tenant, tokens in texts.items():
+        context.compute([Part((0,), 0, tokens)])
+        told = context.save(0)
+        assert told is not None
+        saved[tenant] = told
+        context.drop(0)
+    size = len(saved["acme"])
+    attic = Attic(size * 3 // 2, Cellar(tmp_path, size * 3 // 2))
+    memory = Memory(context, attic, keeps=True, idle=0)
+    for number in range(context.sizes.sequences - SPARE):
+        seat = memory.take(Scope("wren"), tokens := [100 + number, *texts["wren"]], 10)
+        assert seat is not None
+        context.compute([Part((seat.number,), 0, tokens)])
+        memory.leave(seat, tokens)
+    for tenant in ("acme", "lark"):
+        attic.put(Stored(Scope(tenant), texts[tenant], saved[tenant]))
+    found, _ = attic.best(Scope("acme"), texts["acme"])
+    assert found is not None and found.jar is not None
+    seat = memory.take(Scope("acme"), [*texts["acme"], 1, 2], 10)
+    assert seat is not None and seat.cached == 40
+    assert attic.best(Scope("lark"), texts["lark"]) == (None, 0)
+    memory.close()
+
+
+def test_what_was_given_up_is_not_taken_and_nothing_breaks(tmp_path: Path) -> None:
+    attic = Attic(100, Cellar(tmp_path, 100))
+    for number in range(2):
+        attic.put(Stored(Scope("acme"), [number], data(90)))
+    found, _ = attic.best(Scope("acme"), [0])
+    assert found is not None and found.jar is not None
+    attic.remove(found)
+    assert attic.take(found) is None
+    assert attic.best(Scope("acme"), [1])[1] == 1
+    attic.close()

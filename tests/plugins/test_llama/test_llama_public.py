@@ -41,7 +41,7 @@ def stored(model: Any) -> list[Stored]:
     found: list[Stored] = []
     model._engine._begin().call(
         lambda runtime: found.extend(
-            one for several in runtime.memory._commons._attic._stored.values() for one in several
+            one for several in runtime.memory._commons.attic._stored.values() for one in several
         )
     )
     return found

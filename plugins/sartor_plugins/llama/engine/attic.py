@@ -120,12 +120,12 @@ class Attic:
         stored.used = self._clock
 
     def take(self, stored: Stored) -> Saved | None:
-        """The data of `stored`, which was of use; None where it was in the cellar, and is lost."""
+        """The data of `stored`, which was of use; None where it is lost, or was given up meanwhile."""
         self.touch(stored)
         if stored.jar is None or self._cellar is None:
             return stored.data
         if (data := self._cellar.take(stored.jar)) is None:
-            self._remove(stored)
+            self.remove(stored)
         return data
 
     def remove(self, stored: Stored) -> None:

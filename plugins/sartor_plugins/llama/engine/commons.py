@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from sartor_plugins.llama.engine.attic import Attic, Stored
 from sartor_plugins.llama.engine.context import Context
 from sartor_plugins.llama.engine.prefixes import Scope
-from sartor_plugins.llama.engine.saved import Saved
 
 __all__ = ["Commons"]
 
@@ -23,23 +22,19 @@ class Commons:
 
     def __init__(self, context: Context, limit: int) -> None:
         self._context = context
-        self._attic = Attic(limit)
+        self.attic = Attic(limit)
 
     def get(self, tokens: Sequence[int]) -> Stored | None:
         """What begins with `tokens`."""
-        stored, same = self._attic.best(_NOBODY, tokens)
+        stored, same = self.attic.best(_NOBODY, tokens)
         return stored if same == len(tokens) else None
 
     def __contains__(self, stored: Stored) -> bool:
         return stored.scope is _NOBODY
 
-    def take(self, stored: Stored) -> Saved | None:
-        """The data of `stored`, which was of use."""
-        return self._attic.take(stored)
-
     def put(self, sequence: int, tokens: Sequence[int], spare: int) -> None:
         """Store what `sequence` has of `tokens`, its first ones; `spare` is an empty sequence."""
         copied = self._context.copy(sequence, [spare], len(tokens))
         if copied and (data := self._context.save(spare)) is not None:
-            self._attic.put(Stored(_NOBODY, list(tokens), data))
+            self.attic.put(Stored(_NOBODY, list(tokens), data))
         self._context.drop(spare)

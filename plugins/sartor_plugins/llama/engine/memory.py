@@ -109,6 +109,8 @@ class Memory:
         lifted = stored if stored is not None and above >= length + self._worth_it else None
         if self._rooms and max(length, above) < _WORTH_COPYING:
             source, length, lifted = -1, 0, None
+        if lifted is not None:  # what leaves for it goes to the attic, where it shall not be given up for that
+            self._place(lifted).touch(lifted)
         if self._rooms:
             need = len(prompt) + reserved
             goes_on = lifted is None and self._goes_on(source, length)
@@ -146,7 +148,7 @@ class Memory:
             if number == source:
                 self._context.drop(number)
                 length = 0
-            data = (self._commons if lifted in self._commons else self._attic).take(lifted)
+            data = self._place(lifted).take(lifted)
             if data is None or not self._context.load(number, data):
                 return self._bring(number, source, length, None, 0)
             self._context.trim(number, above)
@@ -254,6 +256,10 @@ class Memory:
                 if ready > length:
                     best, length = number, ready
         return (None, 0) if soon >= length + _WORTH_IT else (best, length)
+
+    def _place(self, stored: Stored) -> Attic:
+        """Where `stored` lies."""
+        return self._commons.attic if stored in self._commons else self._attic
 
     def _goes_on(self, source: int, length: int) -> bool:
         """Whether sequence `source` is over, and little follows in it behind `length` tokens: what goes on from there
