@@ -36,15 +36,6 @@ class EffectiveBot:
     plan: PlanSpec
     """What the tenant's plan gives it."""
 
-    @property
-    def instructions(self) -> tuple[Part, ...]:
-        """The paragraphs of the instructions, each with whose words it is, and whether it is public."""
-        return tuple(
-            Part(text.strip(), self.source(("instructions", at)).origin, public=at < self.public)
-            for at, text in enumerate(self._paragraphs)
-            if text.strip()
-        )
-
     @cached_property
     def public(self) -> int:
         """How many paragraphs of the instructions, the first ones, are public: see `Template.public`. A higher layer
@@ -55,6 +46,15 @@ class EffectiveBot:
             for at, (text, public) in enumerate(zip(self._paragraphs, shared, strict=False))
         )
         return len(list(itertools.takewhile(bool, kept)))
+
+    @property
+    def instructions(self) -> tuple[Part, ...]:
+        """The paragraphs of the instructions, each with whose words it is, and whether it is public."""
+        return tuple(
+            Part(text.strip(), self.source(("instructions", at)).origin, public=at < self.public)
+            for at, text in enumerate(self._paragraphs)
+            if text.strip()
+        )
 
     @property
     def _paragraphs(self) -> list[str]:

@@ -68,7 +68,8 @@ class Template:
         paragraphs = tuple(itertools.takewhile(lambda text: "${" not in text, texts))
         if not any(text.strip() for text in paragraphs):
             raise TemplateError(
-                f"{self.reference} says `public_instructions`, but its instructions begin with a value",
+                f"{self.reference} says `public_instructions`, but "
+                + ("its instructions begin with a value" if texts else "has no instructions"),
                 where=self.bot.place(("instructions",)) or str(self.bot.path),
                 remedy="Put what is the same for every tenant into paragraphs before those with a ${value}.",
             )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 from sartor.errors import ModelError
@@ -33,6 +33,8 @@ _LONGEST = 32
 """Characters of a token, on average, beyond which a prompt cannot fit."""
 _PUBLIC = 64
 """Public texts whose tokens are remembered."""
+_STALE = 60.0
+"""Seconds after which a beginning that no longer fits is made again: a template may tell the date."""
 _LEAST_PUBLIC = 16
 """Tokens below which it is not worth it."""
 _ENDS = ("\n0", " a", ".")
@@ -110,7 +112,8 @@ class Voice:
         self.form = form
         self.size = size
         self._method = method
-        self._public = lru_cache(_PUBLIC)(self._beginning)
+        self._public: dict[tuple[str, str], tuple[list[int], float]] = {}
+        """The beginnings that public texts make, and when (`time.monotonic`) that was found out."""
 
     def plan(self, request: Request) -> Plan:
         """What a reply to `request` needs. Raises `ModelError` when the prompt does not fit."""
@@ -175,21 +178,27 @@ class Voice:
     def _shared(self, request: Request, prompt: Sequence[int]) -> int:
         """How many tokens at the start of `prompt` are the same for every tenant: all of the beginning that its public
         text makes, or none."""
-        role = request.lines[0].role
-        for _ in range(2):
-            beginning = self._public(role, request.public)
-            if prompt[: len(beginning)] == beginning:
-                return len(beginning) if len(beginning) >= _LEAST_PUBLIC else 0
-            self._public.cache_clear()  # a template may tell the date
-        return 0
+        text, now = (request.lines[0].role, request.public), time.monotonic()
+        beginning, made = self._public.get(text, ([], -math.inf))
+        if (not beginning or prompt[: len(beginning)] != beginning) and now - made > _STALE:
+            beginning = self._beginning(*text)
+            self._public.pop(text, None)
+            self._public[text] = beginning, now
+            if len(self._public) > _PUBLIC:
+                del self._public[next(iter(self._public))]
+        same = prompt[: len(beginning)] == beginning
+        return len(beginning) if same and len(beginning) >= _LEAST_PUBLIC else 0
 
     def _beginning(self, role: str, text: str) -> list[int]:
-        """The tokens that a prompt begins with whose first line does with `text`, whatever follows. They are made
-        without anything of a tenant."""
-        made = [
-            self.vocabulary.encode(self.template.render([Line(role, f"{text}{end}"), Line("user", end)]))
-            for end in _ENDS
-        ]
+        """The tokens that a prompt begins with whose first line does with `text`, whatever follows; none where the
+        template renders no such prompt. They are made without anything of a tenant."""
+        try:
+            made = [
+                self.vocabulary.encode(self.template.render([Line(role, f"{text}{end}"), Line("user", end)]))
+                for end in _ENDS
+            ]
+        except ModelError:
+            return []
         same = itertools.takewhile(lambda tokens: len({*tokens}) == 1, zip(*made, strict=False))
         return [token for token, *_ in same]
 

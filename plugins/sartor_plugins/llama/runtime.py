@@ -77,9 +77,10 @@ class Runtime:
         return self._adapters[name]
 
     def close(self) -> None:
-        self.memory.close()
-        self.context.close()
-        self.weights.close()
+        with contextlib.ExitStack() as rest:
+            rest.callback(self.weights.close)
+            rest.callback(self.context.close)
+            self.memory.close()
 
 
 def load(settings: LlamaSettings, directory: Path) -> Runtime:

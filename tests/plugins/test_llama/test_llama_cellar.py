@@ -7,7 +7,9 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,18 @@ def put(cellar: Cellar, tenant: str, told: Saved) -> Jar:
     return jar
 
 
+class Bell(threading.Event):
+    """Stands for a file: rings where that is removed."""
+
+    def unlink(self, *, missing_ok: bool) -> None:
+        self.set()
+
+
 def written(cellar: Cellar) -> None:
-    """Wait until everything is on the disk."""
-    end = time.monotonic() + 30
-    while cellar._pending:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    """Wait until the writer has done everything that it was told until now."""
+    bell: Any = Bell()
+    cellar._orders.put(Jar(0, "nobody", 0, bell, None, gone=True, waits=False))
+    assert bell.wait(30)
 
 
 def files(folder: Path) -> list[Path]:
@@ -124,6 +132,7 @@ def test_to_forget_a_tenant_is_to_forget_its_key_and_its_files(tmp_path: Path) -
     key = cellar._keys["acme"]
     assert len(files(tmp_path)) == 6
     attic.forget("acme")
+    written(cellar)
     assert len(files(tmp_path)) == 3
     assert cellar._keys.keys() == {"lark"}
     assert attic.best(Scope("acme"), [0]) == (None, 0)
@@ -137,13 +146,13 @@ def test_to_forget_a_tenant_is_to_forget_its_key_and_its_files(tmp_path: Path) -
 def test_what_was_dropped_before_it_was_written_is_never_there(
     cellar: Cellar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = cellar_module._write
+    write = Cellar._write
 
     def slow(*told: Any) -> None:
         write(*told)
         time.sleep(0.05)
 
-    monkeypatch.setattr(cellar_module, "_write", slow)
+    monkeypatch.setattr(Cellar, "_write", slow)
     jars = [put(cellar, "acme", data(1000)) for _ in range(5)]
     for jar in jars:
         cellar.drop(jar)
@@ -155,29 +164,95 @@ def test_what_was_dropped_before_it_was_written_is_never_there(
 
 def test_a_slow_disk_takes_no_more_than_may_wait(cellar: Cellar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cellar_module, "_MOST_PENDING", 1000)
-    monkeypatch.setattr(cellar_module, "_write", lambda *told: time.sleep(0.2))
+    monkeypatch.setattr(Cellar, "_write", lambda *told: time.sleep(0.2))
     assert cellar.put("acme", data(5000)) is not None  # nothing waits: it is taken, however large
     assert cellar.put("acme", data(10)) is None
     written(cellar)
-    assert cellar.put("acme", data(10)) is not None
+    assert cellar.put("acme", data(200)) is not None
+    assert cellar.put("acme", data(100)) is None  # a quarter is for one tenant
+    assert cellar.put("lark", data(700)) is not None
+    assert cellar.put("wren", data(200)) is None
 
 
 def test_a_full_disk_costs_what_does_not_fit_and_is_told(
     cellar: Cellar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(jar: Jar, _data: Saved, _key: Any) -> None:
+    def full(_cellar: Cellar, jar: Jar, _data: Saved, _key: Any) -> None:
         jar.path.write_bytes(b"half of i")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     kept = put(cellar, "acme", data(10))
     written(cellar)
-    monkeypatch.setattr(cellar_module, "_write", full)
-    lost = put(cellar, "acme", data(10))
-    written(cellar)
+    with monkeypatch.context() as patch:
+        patch.setattr(Cellar, "_write", full)
+        lost = put(cellar, "acme", data(10))
+        written(cellar)
     assert cellar.take(lost) is None
     assert cellar.take(kept) is not None
     assert len(files(tmp_path)) == 1
     assert "No space left" in caplog.text
+    assert cellar.put("acme", data(10)) is None  # for a minute, it is left alone
+    monkeypatch.setattr(cellar_module, "_PAUSE", 0)
+    assert cellar.put("acme", data(10)) is not None
+
+
+def test_what_could_not_be_written_is_not_counted_and_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cellar = Cellar(tmp_path, 1 << 20)
+    attic = Attic(1000, cellar)
+
+    def full(*_told: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cellar, "_write", full)
+        attic.put(Stored(Scope("acme"), [1, 2, 3], data(900)))
+        attic.put(Stored(Scope("acme"), [1, 2, 4], data(900)))
+        written(cellar)
+    assert attic.best(Scope("acme"), [1, 2, 3])[1] == 2
+    assert attic._below.size == 0
+    assert not attic.takes("acme", 500)  # it would be lost
+    assert attic.takes("acme", 100)
+    attic.close()
+
+
+def test_nothing_is_held_of_what_was_written_and_forgotten(tmp_path: Path) -> None:
+    cellar = Cellar(tmp_path, 1 << 20)
+    attic = Attic(1000, cellar)
+    told = data(900)
+    alive = weakref.ref(told)
+    attic.put(Stored(Scope("acme"), [1], told))
+    attic.put(Stored(Scope("acme"), [2], data(900)))
+    del told
+    written(cellar)
+    assert alive() is None
+    key = weakref.ref(cellar._keys["acme"]) if hasattr(cellar._keys["acme"], "__weakref__") else None
+    attic.forget("acme")
+    written(cellar)
+    assert key is None or key() is None
+    attic.close()
+
+
+def test_what_is_larger_than_ordinary_memory_goes_to_the_disk_at_once(tmp_path: Path) -> None:
+    attic = Attic(100, Cellar(tmp_path, 1000))
+    attic.put(Stored(Scope("acme"), [1], data(90)))
+    assert attic.takes("acme", 300)
+    attic.put(Stored(Scope("acme"), [2], data(300)))
+    assert attic.size == 90
+    assert attic.best(Scope("acme"), [2])[1] == 1
+    assert not attic.takes("acme", 600)
+    attic.put(Stored(Scope("acme"), [3], data(1001)))
+    assert attic.best(Scope("acme"), [3])[1] == 0
+    attic.close()
+
+
+def test_of_one_scope_only_the_last_thousand_are_kept() -> None:
+    attic = Attic(1 << 20)
+    for number in range(1100):
+        attic.put(Stored(Scope("acme"), [number], data(1)))
+    assert attic.size == 1000
+    assert [attic.best(Scope("acme"), [number])[1] for number in (99, 100, 1099)] == [0, 1, 1]
 
 
 # Folders
@@ -203,12 +278,13 @@ def test_the_next_process_removes_what_a_killed_one_left_and_nothing_else(tmp_pa
     killed.stdout.close()
     (tmp_path / "process-of-mine").mkdir()
     (tmp_path / "process-of-mine" / "notes.txt").write_text("not yours")
+    (tmp_path / "process-file").write_text("odd")
     third = Cellar(tmp_path, 1 << 30)
     assert files(tmp_path) == [theirs.path]
     assert (tmp_path / "process-of-mine" / "notes.txt").read_text() == "not yours"
     for one in (living, third):
         one.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "process-of-mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "process-file", "process-of-mine"]
 
 
 async def test_a_folder_that_cannot_be_used_is_named(make: Make, random_model: Path, tmp_path: Path) -> None:

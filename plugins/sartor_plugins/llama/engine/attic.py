@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attic", "Stored"]
 
+_MOST = 1000
+"""Sequences of one scope: to look through five thousand takes as long as a batch."""
+
 
 @dataclass(slots=True, eq=False)
 class Stored:
@@ -48,6 +51,10 @@ class _Floor:
     @property
     def size(self) -> int:
         return sum(self._sizes.values())
+
+    @property
+    def largest(self) -> int:
+        return max((one.size for several in self.stored.values() for one in several), default=0)
 
     def add(self, stored: Stored) -> None:
         tenant = stored.scope.tenant
@@ -81,26 +88,38 @@ class Attic:
         self._above = _Floor(limit)
         self._below = _Floor(cellar.limit if cellar is not None else 0)
         self._clock = 0
+        self._swept = 0
 
     @property
     def size(self) -> int:
         """Bytes in ordinary memory."""
         return self._above.size
 
-    def takes(self, size: int) -> bool:
-        """Whether there is room for `size` bytes more, and nothing is lost for them."""
-        return any(floor.size + size <= floor.limit for floor in (self._above, self._below))
+    def takes(self, tenant: str, size: int) -> bool:
+        """Whether there is room for `size` bytes more of `tenant`, and nothing is lost for them."""
+        over = self._above.size + size - self.limit
+        if over <= 0:
+            return True
+        if self._cellar is None:
+            return False
+        moved = over + max(size, self._above.largest)  # at most: what goes down goes as a whole
+        return self._below.size + moved <= self._below.limit and self._cellar.takes(tenant, moved)
 
     def put(self, stored: Stored) -> None:
         """Store a sequence, in place of those that are a beginning of it; give up old ones where room is short."""
-        if stored.size > self.limit:
+        if stored.size > max(self.limit, self._below.limit):
             return
+        self._sweep()
         for other in list(self._stored.get(stored.scope, ())):
             if other.tokens == stored.tokens[: len(other.tokens)]:
                 self._remove(other)
         self.touch(stored)
         self._stored.setdefault(stored.scope, []).append(stored)
         self._above.add(stored)
+        if stored.size > self.limit:
+            self._carry_down(stored)
+        while len(several := self._stored[stored.scope]) > _MOST:
+            self._remove(min(several, key=lambda one: one.used))
         while (surplus := self._above.surplus()) is not None:
             self._carry_down(surplus)
         while (surplus := self._below.surplus()) is not None:
@@ -108,6 +127,7 @@ class Attic:
 
     def best(self, scope: Scope, tokens: Sequence[int]) -> tuple[Stored | None, int]:
         """The sequence of `scope` that begins most like `tokens`, and for how many tokens."""
+        self._sweep()
         found, length = None, 0
         for stored in self._stored.get(scope, ()):
             if (same := _same(stored.tokens, tokens)) > length:
@@ -145,6 +165,14 @@ class Attic:
         """Leave nothing on the disk. It is of no use afterwards."""
         if self._cellar is not None:
             self._cellar.close()
+
+    def _sweep(self) -> None:
+        """Give up what the cellar could not write."""
+        if self._cellar is not None and self._cellar.failures != self._swept:
+            self._swept = self._cellar.failures
+            lost = [one for several in self._below.stored.values() for one in several if one.jar and one.jar.gone]
+            for stored in lost:
+                self._remove(stored)
 
     def _carry_down(self, stored: Stored) -> None:
         """Into the cellar, or away where it takes nothing."""

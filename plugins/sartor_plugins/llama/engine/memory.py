@@ -49,8 +49,18 @@ class Seat:
     """Tokens of the prompt that need not be computed."""
     computed: int
     """Tokens that lie in the memory by now."""
-    public: int = 0
-    """Tokens of the prompt that are the same for every tenant and not yet stored for all."""
+    unstored: int = 0
+    """Tokens at the start of the prompt that are the same for every tenant and not yet stored for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Something stored that a prompt begins with."""
+
+    stored: Stored
+    length: int
+    """Tokens that are the same."""
+    place: Attic
 
 
 class Memory:
@@ -100,61 +110,70 @@ class Memory:
         source, length = self._source(scope, useful)
         if source is None:
             return None
-        stored, above = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
-        if stored is not None and self._whole and above < len(stored.tokens):
-            stored, above = None, 0
-        common = self._commons.get(useful[:public]) if public else None
-        if common is not None and public > above:
-            stored, above = common, public
-        lifted = stored if stored is not None and above >= length + self._worth_it else None
-        if self._rooms and max(length, above) < _WORTH_COPYING:
-            source, length, lifted = -1, 0, None
-        if lifted is not None:  # what leaves for it goes to the attic, where it shall not be given up for that
-            self._place(lifted).touch(lifted)
+        public = min(public, len(useful)) if self._commons.wants(public) else 0
+        found = self._stored(scope, useful, public)
+        if found is not None and found.length < length + self._worth_it:
+            found = None
+        if self._rooms and max(length, found.length if found else 0) < _WORTH_COPYING:
+            source, length, found = -1, 0, None
+        if found is not None:  # what leaves for it goes to the attic, where it shall not be given up for that
+            found.place.touch(found.stored)
         if self._rooms:
             need = len(prompt) + reserved
-            goes_on = lifted is None and self._goes_on(source, length)
+            goes_on = found is None and self._goes_on(source, length)
             number = self._room(scope.tenant, need, keep=source, best=source if goes_on else -1)
         else:
             need = len(prompt) - self._prefixes.shared(scope, prompt) + reserved + branches
-            if lifted is not None:
-                need = max(need, len(lifted.tokens))
+            if found is not None:
+                need = max(need, len(found.stored.tokens))
             number = self._number(keep=source)
             if number is not None and not self._make_room(scope.tenant, need, keep=source):
                 return None
         if number is None:
             return None
-        length = self._bring(number, source, length, lifted, above)
+        length = self._bring(number, source, length, found)
         self._prefixes.hold(number, scope, prompt, running=True)
         for other in self._prefixes.covered(number):  # the turn before of the same conversation
             self._forget(other)
-        unknown = public if common is None else 0
-        seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length, unknown)
+        unstored = public if public and self._commons.get(useful[:public]) is None else 0
+        seat = self._seats[number] = Seat(number, scope, prompt, reserved, length, length, unstored)
         return seat
 
     def computed(self, seat: Seat, tokens: int) -> None:
         """By now, `tokens` of `seat` lie in the memory. What is public of them is stored for all."""
         seat.computed = tokens
-        if not seat.public or tokens < seat.public:
+        if not seat.unstored or tokens < seat.unstored:
             return
-        public, seat.public = list(seat.prompt[: seat.public]), 0
+        public, seat.unstored = list(seat.prompt[: seat.unstored]), 0
         spare = self._numbers.stop if self._rooms else self._free()
         if spare is not None and self._commons.get(public) is None:
             self._commons.put(seat.number, public, spare)
 
-    def _bring(self, number: int, source: int, length: int, lifted: Stored | None, above: int) -> int:
-        """Let sequence `number` begin with `above` tokens of `lifted`, or `length` of `source`; how many it has."""
-        if lifted is not None:
+    def _stored(self, scope: Scope, useful: Sequence[int], public: int) -> _Found | None:
+        """What is stored of the beginning of `useful`, of `scope` or for all."""
+        found: _Found | None = None
+        stored, length = self._attic.best(scope, useful) if scope.alone is None else (None, 0)
+        if stored is not None and not (self._whole and length < len(stored.tokens)):
+            found = _Found(stored, length, self._attic)
+        common = self._commons.get(useful[:public]) if public else None
+        if common is not None and (found is None or public > found.length):
+            found = _Found(common, public, self._commons.attic)
+        return found
+
+    def _bring(self, number: int, source: int, length: int, found: _Found | None) -> int:
+        """Let sequence `number` begin with what was `found`, or `length` tokens of `source`; how many it has."""
+        if found is not None:
+            if (data := found.place.take(found.stored)) is None:
+                return self._bring(number, source, length, None)
             if number == source:
                 self._context.drop(number)
                 length = 0
-            data = self._place(lifted).take(lifted)
-            if data is None or not self._context.load(number, data):
-                return self._bring(number, source, length, None, 0)
-            self._context.trim(number, above)
-            if self._rooms and len(lifted.tokens) - above < STUB:
-                self._attic.remove(lifted)
-            return above
+            if not self._context.load(number, data):
+                return self._bring(number, source, length, None)
+            self._context.trim(number, found.length)
+            if self._rooms and found.place is self._attic and len(found.stored.tokens) - found.length < STUB:
+                self._attic.remove(found.stored)
+            return found.length
         if number == source:
             self._context.trim(number, length)
         elif length:
@@ -257,10 +276,6 @@ class Memory:
                     best, length = number, ready
         return (None, 0) if soon >= length + _WORTH_IT else (best, length)
 
-    def _place(self, stored: Stored) -> Attic:
-        """Where `stored` lies."""
-        return self._commons.attic if stored in self._commons else self._attic
-
     def _goes_on(self, source: int, length: int) -> bool:
         """Whether sequence `source` is over, and little follows in it behind `length` tokens: what goes on from there
         takes its place, wherever it lies, so that no neighbour can change what is kept."""
@@ -317,7 +332,7 @@ class Memory:
 
     def _attic_takes(self, kept: Kept) -> bool:
         """Whether the attic has room for `kept` beside all that lies there."""
-        return self._attic.takes(self._context.size_of(kept.number))
+        return self._attic.takes(kept.scope.tenant, self._context.size_of(kept.number))
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
