@@ -53,7 +53,8 @@ class Engine(_Answers):
     """Sartor's own. Each conversation has a room of its own, unless there are too few tokens for that."""
 
     def __init__(self, setup: Setup, *, speculation: int = 31) -> None:
-        rooms = max(0, setup.cells // _ROOM - SPARE)
+        rooms = setup.cells // _ROOM - SPARE
+        rooms = rooms if rooms >= LlamaPlugin.Settings().fewest_rooms else 0
         settings = LlamaPlugin.Settings(
             path=setup.path,
             threads=setup.threads,

@@ -93,9 +93,11 @@ class LlamaSettings(FileSettings):
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
     spill_disk: int = Field(default=0, ge=0)
     """MiB of a disk for what `spill` has no room for: encrypted with keys that only this process has, and removed with
-    it, so nothing can be read of it later. To read it back takes a fraction of a second where computing takes many."""
+    it, so nothing can be read of it later. To read it back takes a fraction of a second where computing takes many, if
+    the disk is fast: replies wait meanwhile."""
     spill_folder: str = "state/spill"
-    """The folder for that, counted from the folder of the YAML file; several processes may use the same one."""
+    """The folder for that, counted from the folder of the YAML file; several processes may use the same one, each with
+    its own files and its own limit."""
     isolation: Literal["thread", "process"] = "thread"
     """``process``: the model runs in a process of its own. A crash of llama.cpp then ends the replies that are being
     computed, and not this process."""
