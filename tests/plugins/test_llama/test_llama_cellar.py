@@ -247,6 +247,15 @@ def test_what_is_larger_than_ordinary_memory_goes_to_the_disk_at_once(tmp_path: 
     attic.close()
 
 
+def test_what_neither_memory_nor_a_busy_disk_takes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attic = Attic(100, Cellar(tmp_path, 1000))
+    monkeypatch.setattr(Cellar, "put", lambda *_told: None)
+    attic.put(Stored(Scope("acme"), [1], data(300)))
+    assert attic.best(Scope("acme"), [1]) == (None, 0)
+    assert attic.size == attic._below.size == 0
+    attic.close()
+
+
 def test_of_one_scope_only_the_last_thousand_are_kept() -> None:
     attic = Attic(1 << 20)
     for number in range(1100):

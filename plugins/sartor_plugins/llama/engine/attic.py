@@ -118,7 +118,7 @@ class Attic:
         self._above.add(stored)
         if stored.size > self.limit:
             self._carry_down(stored)
-        while len(several := self._stored[stored.scope]) > _MOST:
+        while len(several := self._stored.get(stored.scope, ())) > _MOST:
             self._remove(min(several, key=lambda one: one.used))
         while (surplus := self._above.surplus()) is not None:
             self._carry_down(surplus)
