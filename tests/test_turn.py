@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 import sartor
 from sartor.errors import NamingError, OverloadedError, UsageError
-from sartor.values import Delta, Finished, Origin, Outcome, ToolFinished, ToolStarted
+from sartor.values import (
+    Delta,
+    Exchange,
+    Finished,
+    Origin,
+    Outcome,
+    ToolFinished,
+    ToolStarted,
+    TurnOptions,
+)
 
 BOT = "acme/support"
 KNOWLEDGE = {
@@ -70,6 +80,21 @@ async def test_prompt_has_history_passages_and_origins(open_bot):
         assert prompt[3].content.endswith("Question: And express parcels?")
         origins = {part.origin for message in prompt for part in message.additional_kwargs["sartor_parts"]}
         assert origins == {Origin.OPERATOR, Origin.TENANT, Origin.USER, Origin.MODEL, Origin.DOCUMENT}
+
+
+@pytest.mark.parametrize("brought", [False, True])
+async def test_the_prompts_of_a_long_conversation_begin_alike_for_a_while(open_bot, brought):
+    """What a model has read serves for the next turn, but where the oldest turns are left out: several at once."""
+    said: list[Exchange] = []
+    async with open_bot(bot_yaml(), script=[f"Answer {n}." for n in range(16)]) as bots:
+        for number in range(16):
+            options = TurnOptions(history=tuple(said)) if brought else None
+            reply = await bots[BOT].reply(f"Question {number}?", user="u1", conversation="c1", options=options)
+            said.append(Exchange(reply.turn.text, reply.text))
+        prompts = [[message.content for message in prompt] for prompt in bots.model().prompts]
+    begins = [before[:-1] == after[: len(before) - 1] for before, after in itertools.pairwise(prompts)]
+    assert begins == [True] * 6 + [False, True, True] * 3
+    assert {len(prompt) for prompt in prompts[6:]} == {2 + 2 * turns for turns in (4, 5, 6)}
 
 
 async def test_quote_mode_accepts_a_verbatim_sentence(open_bot):

@@ -133,7 +133,9 @@ class Limits(Spec):
     question_characters: int = Field(default=4000, ge=1, le=200_000)
     reply_tokens: int = Field(default=512, ge=1, le=32_768)
     history_turns: int = Field(default=6, ge=0, le=100)
-    """Earlier turns of the conversation that the model is shown."""
+    """Earlier turns of the conversation that the model is shown, at most. In longer ones the oldest are left out
+    several at a time, so that the next prompts begin alike and need not be read from the start; half are always shown.
+    """
 
 
 class AudienceSpec(Spec):

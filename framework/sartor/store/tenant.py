@@ -31,13 +31,16 @@ class TenantStore:
         self.tenant = check_name("tenant", tenant)
         self._database = database
 
-    async def history(self, bot: str, user: str, conversation: str, limit: int) -> list[Exchange]:
+    async def history(self, bot: str, user: str, conversation: str, limit: int, step: int = 1) -> list[Exchange]:
         """The last `limit` turns of the user's own conversation with the bot, the oldest first.
+
+        Of more, what is left out is left out by `step` turns at a time, so that what comes back begins with the same
+        turn for as long: a model that has read it need not read it anew. So it may be up to `step` - 1 turns less.
 
         Empty for a conversation that does not exist yet. Raises `NamingError` for one of another user or bot.
         """
         key = self._conversation(bot, user, conversation)
-        return await self._database.glance(lambda connection: turns.history(connection, key, limit))
+        return await self._database.glance(lambda connection: turns.history(connection, key, limit, step))
 
     async def standing(self, bot: str, user: str, conversation: str) -> Mapping[str, JSONValue] | None:
         """Where the flows of the user's own conversation with the bot stand; None where there is none."""

@@ -43,8 +43,8 @@ _OF_TURNS = (
     turns.c.conversation == bindparam("of_conversation"),
 )
 
-_HISTORY = Prepared[tuple[str, str, str]](
-    select(turns.c.question, turns.c.reply, turns.c.author)
+_HISTORY = Prepared[tuple[int, str, str, str]](
+    select(turns.c.number, turns.c.question, turns.c.reply, turns.c.author)
     .where(*_OF_TURNS)
     .order_by(turns.c.number.desc())
     .limit(bindparam("at_most"))
@@ -85,14 +85,20 @@ Conversation = Mapping[str, str]
 """Tenant, bot, user and conversation, as the parameters ``of_tenant`` and so on."""
 
 
-def history(connection: Connection, conversation: Conversation, limit: int) -> list[Exchange]:
-    """The last `limit` exchanges, the oldest first. Raises `NamingError` for somebody else's conversation."""
-    rows = _HISTORY.run(connection, {**conversation, "at_most": limit}) if limit > 0 else ()
+def history(connection: Connection, conversation: Conversation, limit: int, step: int) -> list[Exchange]:
+    """The last `limit` exchanges, the oldest first; of more, those behind a multiple of `step`. Raises `NamingError`
+    for somebody else's conversation."""
+    rows = _HISTORY.run(connection, {**conversation, "at_most": limit + 1}) if limit > 0 else ()
     if not rows:
         mine = (conversation["of_bot"], conversation["of_user"])
         if any(tuple(owner) != mine for owner in _OWNER.run(connection, conversation)):
             raise _no_such_conversation(conversation)
-    return [Exchange(*row) for row in reversed(rows)]
+    begun = (rows[limit][0] - 1) // step if len(rows) > limit else -1  # of this stretch, some are left out: all are
+    return [
+        Exchange(question, reply, author)
+        for number, question, reply, author in reversed(rows)
+        if (number - 1) // step > begun
+    ]
 
 
 def commit(connection: Connection, reply: Reply, now: datetime) -> HandOver | None:

@@ -143,6 +143,20 @@ class TurnTests(StoreTests):
         assert await acme.history("support", "ann", "c1", 0) == []
         assert len(await acme.history("support", "ann", "c1", 100)) == 4
 
+    @with_store
+    async def test_history_leaves_out_several_turns_at_a_time_and_begins_with_the_same_one_meanwhile(
+        self, store: Store
+    ) -> None:
+        acme = store.tenant("acme")
+        shown: list[tuple[int, int]] = []
+        for number in range(1, 14):
+            await acme.commit(sample_reply(f"{number}", f"Reply {number}"))
+            told = [int(exchange.question) for exchange in await acme.history("support", "ann", "c1", 6, 3)]
+            assert told == [*range(told[0], number + 1)]
+            shown.append((told[0], len(told)))
+        begun = [(1, size) for size in range(1, 7)]
+        assert shown == [*begun, *((first, size) for first in (4, 7) for size in (4, 5, 6)), (10, 4)]
+
     @pytest.mark.parametrize(("bot", "user"), [("support", "bob"), ("sales", "ann")])
     @with_store
     async def test_a_conversation_of_someone_else_does_not_exist(self, store: Store, bot: str, user: str) -> None:
