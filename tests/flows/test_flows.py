@@ -20,8 +20,16 @@ from sartor.testing import ScriptedModel
 from sartor.values import Exchange, Origin, Outcome, TurnOptions
 
 START = "I would like to book an appointment"
+WEDNESDAY = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ALL = (START, "a check-up", "the 14th", "10:30", "Ana Ruiz", "no")
 CONFIRM = "A check-up on Monday, December 14, 2026 at 10:30 for Ana Ruiz. Shall I book it?"
+
+
+def on_a_wednesday(bots: sartor.Bots) -> Bot:
+    """The bot of `bots`, whatever the day: it has no appointments at the weekend."""
+    bot = bots["acme/desk"]
+    object.__setattr__(bot._parts, "now", lambda: WEDNESDAY)
+    return bot
 
 
 def call(tool: str, **arguments: object) -> dict[str, object]:
@@ -500,7 +508,7 @@ class TestOnce:
     async def test_another_process_is_waited_for_as_long_as_its_turn_may_take(self, talk, hold):
         async with talk(["Hello."]) as visit:
             await visit.says_all(*ALL)
-            moments = [datetime(2026, 11, 25, 12, tzinfo=UTC)]
+            moments = [WEDNESDAY]
             other = Bot(replace(visit.bot._parts, doing=Doing(), now=lambda: moments[0]))
             async with hold(visit) as (first, _):
                 assert (await other.reply("Hm?", user="ann", conversation="c1")).flow.stage == "doing"
@@ -558,7 +566,7 @@ class TestKept:
             ("tomorrow", "At what time"),
         ]:
             async with sartor.open(root) as bots:
-                reply = await bots["acme/desk"].reply(said, user="ann", conversation="c1")
+                reply = await on_a_wednesday(bots).reply(said, user="ann", conversation="c1")
                 assert reply.text.startswith(expected)
 
     async def test_for_its_user_and_conversation_alone(self, talk):
@@ -568,7 +576,7 @@ class TestKept:
             assert reply.flow is None
 
     async def test_it_is_forgotten_after_a_day(self, talk):
-        moments = [datetime(2026, 11, 25, 12, tzinfo=UTC)]
+        moments = [WEDNESDAY]
         async with talk(["Hello."]) as visit:
             object.__setattr__(visit.bot._parts, "now", lambda: moments[0])
             await visit.says_all(START, "a check-up")
@@ -610,11 +618,12 @@ class TestPolicies:
             {"tenants/acme/desk/bot.yaml": bot, "plugins/desk.py": desk_plugin, "plugins/guard.py": self.POLICY}
         )
         async with sartor.open(root) as bots:
+            bot = on_a_wednesday(bots)
             for said in (START, "a check-up", "tomorrow at 10:30", "Ana Ruiz"):
-                await bots["acme/desk"].reply(said, user="ann", conversation="c1")
-            reply = await bots["acme/desk"].reply("no", user="ann", conversation="c1")
+                await bot.reply(said, user="ann", conversation="c1")
+            reply = await bot.reply("no", user="ann", conversation="c1")
             assert "for [name]. Shall I book it?" in reply.text
-            reply = await bots["acme/desk"].reply("yes", user="ann", conversation="c1")
+            reply = await bot.reply("yes", user="ann", conversation="c1")
             assert (reply.outcome, reply.flow.stage, reply.tools) == (Outcome.BLOCKED, "blocked", ())
 
 
