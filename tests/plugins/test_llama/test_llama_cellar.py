@@ -256,6 +256,16 @@ def test_what_neither_memory_nor_a_busy_disk_takes_is_given_up(tmp_path: Path, m
     attic.close()
 
 
+def test_what_is_larger_than_the_disk_does_not_drive_out_what_fits(tmp_path: Path) -> None:
+    attic = Attic(1000, Cellar(tmp_path, 500))
+    for number in range(4):
+        attic.put(Stored(Scope("acme"), [number], data(100)))
+    attic.put(Stored(Scope("acme"), [8], data(950)))
+    attic.put(Stored(Scope("acme"), [9], data(900)))
+    assert [attic.best(Scope("acme"), [number])[1] for number in (0, 1, 2, 3, 8, 9)] == [1, 1, 1, 1, 0, 1]
+    attic.close()
+
+
 def test_of_one_scope_only_the_last_thousand_are_kept() -> None:
     attic = Attic(1 << 20)
     for number in range(1100):

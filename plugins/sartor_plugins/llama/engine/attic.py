@@ -177,7 +177,9 @@ class Attic:
     def _carry_down(self, stored: Stored) -> None:
         """Into the cellar, or away where it takes nothing."""
         assert stored.data is not None
-        jar = self._cellar.put(stored.scope.tenant, stored.data) if self._cellar is not None else None
+        jar = None
+        if self._cellar is not None and stored.size <= self._below.limit:
+            jar = self._cellar.put(stored.scope.tenant, stored.data)
         if jar is None:
             self._remove(stored)
             return
