@@ -268,8 +268,7 @@ class Bench:
 
 
 def _in_turn(candidates: dict[str, Apart], number: int) -> list[tuple[str, Apart]]:
-    """The candidates, with another one first in each round: to come after a pause, or after another, is a difference of
-    some per cent."""
+    """The candidates, with another one first in each round, so that none has an advantage from where it stands."""
     named = list(candidates.items())
     first = number % len(named)
     return named[first:] + named[:first]

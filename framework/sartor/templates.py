@@ -70,7 +70,7 @@ class Template:
             raise TemplateError(
                 f"{self.reference} says `public_instructions`, but "
                 + ("its instructions begin with a value" if texts else "has no instructions"),
-                where=self.bot.place(("instructions",)) or str(self.bot.path),
+                where=self.bot.place(("instructions",)),
                 remedy="Put what is the same for every tenant into paragraphs before those with a ${value}.",
             )
         return paragraphs

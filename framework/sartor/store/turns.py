@@ -93,9 +93,8 @@ def history(connection: Connection, conversation: Conversation, limit: int, step
         mine = (conversation["of_bot"], conversation["of_user"])
         if any(tuple(owner) != mine for owner in _OWNER.run(connection, conversation)):
             raise _no_such_conversation(conversation)
-    begun = (
-        (rows[limit][0] - 1) // step if rows and len(rows) > limit else -1
-    )  # of this stretch, some are left out: all are
+    # of the stretch of which some turns are left out, all are
+    begun = (rows[limit][0] - 1) // step if rows and len(rows) > limit else -1
     return [
         Exchange(question, reply, author)
         for number, question, reply, author in reversed(rows)

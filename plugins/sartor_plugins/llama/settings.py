@@ -93,8 +93,7 @@ class LlamaSettings(FileSettings):
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
     spill_disk: int = Field(default=0, ge=0)
     """MiB of a disk for what `spill` has no room for: encrypted with keys that only this process has, and removed with
-    it, so nothing can be read of it later. To read it back takes a fraction of a second where computing takes many, if
-    the disk is fast: replies wait meanwhile."""
+    it, so nothing can be read of it later. Replies wait while it is read back, so the disk should be fast."""
     spill_folder: str = "state/spill"
     """The folder for that, counted from the folder of the YAML file; several processes may use the same one, each with
     its own files and its own limit."""
