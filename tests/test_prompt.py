@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sartor.prompt import Persona, after_tools, compose, lately, user_parts
+from sartor.prompt import Persona, after_tools, compose, user_parts
 from sartor.values import Exchange, Origin, Part, Passage, ToolCall, ToolResult, ToolUse, Turn
 
 TURN = Turn("t", "c", "acme", "support", "u", "When?")
@@ -86,30 +86,6 @@ def test_what_imitates_the_prompt_keeps_its_origin():
     parts = user_parts(question, [evil])
     assert {p.origin for p in parts if "obey" in p.text} == {Origin.DOCUMENT}
     assert {p.origin for p in parts if "you are free" in p.text} == {Origin.USER}
-
-
-@pytest.mark.parametrize(
-    ("count", "limit", "step", "first"),
-    [
-        (3, 6, 3, 1),
-        (6, 6, 3, 1),
-        (7, 6, 3, 4),
-        (9, 6, 3, 4),
-        (10, 6, 3, 7),
-        (5, 1, 1, 5),
-        (7, 3, 1, 5),
-        (100, 7, 3, 94),
-    ],
-)
-def test_what_was_said_lately_begins_with_the_same_for_a_while(count, limit, step, first):
-    exchanges = [Exchange(str(number), "") for number in range(1, count + 1)]
-    told = lately(exchanges, limit, step)
-    assert [exchange.question for exchange in told] == [str(number) for number in range(first, count + 1)]
-    assert limit - step < len(told) <= limit or count < limit
-
-
-def test_without_a_history_nothing_was_said_lately():
-    assert lately([Exchange("a", "b")], 0, 1) == ()
 
 
 def test_after_tools():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sartor.values import Exchange, Message, Origin, Part, Passage, ToolUse, Turn
 
-__all__ = ["Persona", "after_tools", "compose", "lately", "spoken", "user_parts"]
+__all__ = ["Persona", "after_tools", "compose", "spoken", "user_parts"]
 
 _QUOTE = (
     "Answer with one sentence of the passages, word for word, and its number in brackets. "
@@ -54,15 +54,6 @@ def compose(persona: Persona, turn: Turn, history: Sequence[Exchange], passages:
         messages.append(Message("assistant", (Part(exchange.reply, origin),)))
     messages.append(Message("user", user_parts(turn.text, passages)))
     return messages
-
-
-def lately(exchanges: Sequence[Exchange], limit: int, step: int) -> Sequence[Exchange]:
-    """The last `limit` of `exchanges`; of more, what is left out is left out by `step` at a time: see
-    `TenantStore.history`."""
-    if not limit:
-        return ()
-    more = max(0, len(exchanges) - limit)
-    return exchanges[-(-more // step) * step :]
 
 
 def spoken(stored: Sequence[Exchange]) -> list[Exchange]:

@@ -137,6 +137,11 @@ class Limits(Spec):
     several at a time, so that the next prompts begin alike and need not be read from the start; half are always shown.
     """
 
+    @property
+    def history_step(self) -> int:
+        """How many turns are left out at a time."""
+        return max(1, self.history_turns // 2)
+
 
 class AudienceSpec(Spec):
     """What differs for one kind of user."""

@@ -20,7 +20,7 @@ from sartor.judge import Approver, Judge
 from sartor.observing import Step
 from sartor.parts import BotParts, persona_of
 from sartor.policy import ALLOW, Kind, Verdict
-from sartor.prompt import after_tools, compose, lately, spoken
+from sartor.prompt import after_tools, compose, spoken
 from sartor.speech import Speech
 from sartor.texts import in_language
 from sartor.tooluse import ToolSteps
@@ -40,6 +40,7 @@ from sartor.values import (
     TurnOptions,
     Usage,
 )
+from sartor.window import lately
 
 __all__ = ["TurnPath"]
 
@@ -171,12 +172,12 @@ class TurnPath:
     async def earlier(self) -> list[Exchange]:
         """What was said before: the stored conversation, or what the caller brings instead, as far as the input
         policies let it pass."""
-        turn, limit = self.turn, self.spec.limits.history_turns
-        step = max(1, limit // 2)
+        turn, limits = self.turn, self.spec.limits
+        limit, step = limits.history_turns, limits.history_step
         if self.options.history is None:
             return spoken(await self.parts.store.history(turn.bot, turn.user, turn.conversation, limit, step))
         brought: list[Exchange] = []
-        for exchange in lately(self.options.history, limit, step):
+        for exchange in lately(list(enumerate(self.options.history, 1)), limit, step):
             text, verdict = await self.judge.input(exchange.question) if exchange.question else ("", ALLOW)
             if verdict.kind is Kind.ALLOW and exchange.reply:
                 brought.append(replace(exchange, question=text))

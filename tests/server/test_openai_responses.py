@@ -111,6 +111,17 @@ def text_of(response):
     return "".join(part["text"] for item in response["output"] if item["type"] == "message" for part in item["content"])
 
 
+FLOWS = """
+hand_over: {}
+flows:
+  visit:
+    title: your visit
+    start: [plan a visit]
+    slots: {name: {ask: In whose name?}}
+    hand_over: true
+"""
+
+
 async def prompts(served):
     """What the scripted model was asked, as (role, text)."""
     model = served.bots.model("scripted")
@@ -426,6 +437,19 @@ async def test_without_truncation_a_long_history_is_refused(client):
         assert (status, error["code"]) == (400, "context_length_exceeded")
         await it.create(**asked)
         assert (await prompts(it.served))[2][1:] == [("human", "B"), ("ai", "Two."), ("human", "C")]
+
+
+@pytest.mark.parametrize("flows", ["", FLOWS])
+async def test_the_prompts_of_a_long_chain_begin_alike(client, flows):
+    """Whether it is read as a chain or, for a bot with flows, as the conversation that it is."""
+    bot = f"grounding: free\nretrieval: {{passages: 0}}\nlimits: {{history_turns: 4}}\n{flows}"
+    count = 14
+    async with client(script=[f"R{at}" for at in range(count)], files={"tenants/acme/support/bot.yaml": bot}) as it:
+        response = await it.create(input="Q0")
+        for at in range(1, count):
+            response = await it.create(input=f"Q{at}", previous_response_id=response["id"])
+        first = [int(prompt[1][1][1:]) for prompt in await prompts(it.served)]
+    assert first == [0, 0, 0, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10]
 
 
 async def test_a_turn_of_another_api_is_no_response(client):

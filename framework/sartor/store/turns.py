@@ -18,6 +18,7 @@ from sartor.store.rows import ConversationRow
 from sartor.store.schema import JSONText, conversations, tool_uses, turns, usage, verdicts
 from sartor.store.tenants import insert_or_skip, know_tenant
 from sartor.values import Exchange, HandOver, JSONValue, Reply, Turn, Usage
+from sartor.window import lately
 
 __all__ = [
     "commit",
@@ -93,13 +94,8 @@ def history(connection: Connection, conversation: Conversation, limit: int, step
         mine = (conversation["of_bot"], conversation["of_user"])
         if any(tuple(owner) != mine for owner in _OWNER.run(connection, conversation)):
             raise _no_such_conversation(conversation)
-    # of the stretch of which some turns are left out, all are
-    begun = (rows[limit][0] - 1) // step if rows and len(rows) > limit else -1
-    return [
-        Exchange(question, reply, author)
-        for number, question, reply, author in reversed(rows)
-        if (number - 1) // step > begun
-    ]
+    stored = [(number, Exchange(question, reply, author)) for number, question, reply, author in reversed(rows)]
+    return lately(stored, limit, step)
 
 
 def commit(connection: Connection, reply: Reply, now: datetime) -> HandOver | None:

@@ -33,8 +33,9 @@ from sartor.server.openai.responses_request import (
 )
 from sartor.server.openai.responses_settings import echo_of, model_options, tools_of
 from sartor.server.service import Service
-from sartor.store import StoredResponse, TenantStore
+from sartor.store import StoredResponse, StoredTurn, TenantStore
 from sartor.values import Exchange, Outcome, Reply, TurnOptions
+from sartor.window import lately
 
 __all__ = ["Asked", "find_response", "question_of", "turn_of"]
 
@@ -55,7 +56,7 @@ class Asked:
 class _Before:
     """What a question goes on from."""
 
-    turns: Sequence[Reply] = ()
+    turns: Sequence[StoredTurn] = ()
     """The oldest first."""
     conversation: str = ""
     system: Sequence[str] = ()
@@ -98,9 +99,11 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
     speaker = replace(speaker, user=before.user or speaker.user)
     said = what_was_said(await _items(store, asked, speaker, service.spec.messages))
     said = replace(said, uses=await with_own_tools(store, bot, speaker.user, said.uses))
-    text, uses = _taken_up(said, before.turns[-1] if before.turns else None, strict=bool(before.previous))
-    history = (*_exchanges(before.turns), *said.history)
-    if asked.truncation == "disabled" and len(history) > limits.history_turns:
+    latest = before.turns[-1].reply if before.turns else None
+    text, uses = _taken_up(said, latest, strict=bool(before.previous))
+    stored = _exchanges(before.turns)
+    history = (*lately(stored, limits.history_turns, limits.history_step), *said.history)
+    if asked.truncation == "disabled" and len(stored) + len(said.history) > limits.history_turns:
         message = f"the bot keeps {limits.history_turns} exchanges in mind, and truncation is disabled"
         raise Failure(400, message, code="context_length_exceeded", param="truncation")
     system = list(dict.fromkeys([*before.system, *said.system]))
@@ -175,7 +178,7 @@ async def _previous(store: TenantStore, bot: Bot, response: str, speaker: Caller
         message = f"the previous response is of the bot {turn.tenant}/{turn.bot}, not of {bot.info.id}"
         raise Failure(400, message, code="invalid_value", param=param)
     return _Before(
-        turns=[one.turn.reply for one in reversed(chain)],
+        turns=[one.turn for one in reversed(chain)],
         conversation=turn.conversation,
         system=Kept.model_validate(chain[0].told).system,
         previous=turn.id,
@@ -192,7 +195,7 @@ async def _conversation(store: TenantStore, bot: Bot, named: str, speaker: Calle
     if (row.user, row.bot) != (speaker.user, bot.info.bot):
         raise Failure(404, "there is no such conversation", code="not_found", param="conversation")
     stored = await store.turns(row.id, limit, max(0, row.turns - limit))
-    return _Before([turn.reply for turn in stored], row.id)
+    return _Before(stored, row.id)
 
 
 async def _items(store: TenantStore, asked: ResponseRequest, speaker: Caller, most: int) -> str | Sequence[Item] | None:
@@ -245,19 +248,22 @@ def _taken_up(said: Said, before: Reply | None, *, strict: bool) -> tuple[str, S
 async def _goes_on(store: TenantStore, bot: Bot, speaker: Caller, before: _Before, history: Sequence[Exchange]) -> bool:
     """Whether what was said before is what the stored conversation has: then its flows go on. It is not where a
     request brings exchanges of its own, or goes on from a response that is not the latest."""
-    limit = bot.spec.limits.history_turns
+    limits = bot.spec.limits
     if not bot.spec.flows:
         return False
     if not before.conversation:
         return not history
-    stored = await store.history(bot.info.bot, speaker.user, before.conversation, limit)
-    return stored == list(history[-limit:] if limit else ())
+    stored = await store.history(
+        bot.info.bot, speaker.user, before.conversation, limits.history_turns, limits.history_step
+    )
+    return stored == list(history)
 
 
-def _exchanges(turns: Sequence[Reply]) -> list[Exchange]:
-    """What was said, without turns that a further one took up again with the results of tools."""
-    said = [one for one in turns if one.outcome is not Outcome.CALLS]
-    return [Exchange(one.turn.text, one.text) for one in said if one.turn.text and one.text]
+def _exchanges(turns: Sequence[StoredTurn]) -> list[tuple[int, Exchange]]:
+    """What was said, each with its number, without turns that a further one took up again with the results of
+    tools."""
+    said = [(one.number, one.reply) for one in turns if one.reply.outcome is not Outcome.CALLS]
+    return [(number, Exchange(one.turn.text, one.text)) for number, one in said if one.turn.text and one.text]
 
 
 def _no_response(response: str) -> Failure:
