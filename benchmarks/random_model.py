@@ -4,8 +4,9 @@
     python benchmarks/random_model.py 1B /tmp/1b.gguf --type f16 --words 32768
 
 The architecture is Llama's, with shared input and output embeddings. The vocabulary is a byte-level BPE of all short
-strings of letters, made on the spot, with a simple chat template. Control tokens and bytes have an embedding so short
-that the model never says one: each reply runs to the number of tokens that was asked for, and each token is seen.
+strings of letters, made on the spot, with a simple chat template. What does not begin with a space has an embedding so
+short that the model never says it. So each reply runs to the number of tokens that was asked for, each token is seen,
+and where a conversation goes on, a reply is read as the very tokens that were said, as a real model's nearly always is.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ Array = npt.NDArray[np.float32]
 
 CONTROL = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 TEMPLATE = (
-    "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}<|assistant|>\n"
+    "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
+    "{{ '<|assistant|>\n' }}"  # as an expression: Jinja removes a newline at the end of a template
 )
 TYPES = {"f16": gguf.GGMLQuantizationType.F16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 FILES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+_WORDS = slice(256, 256 + sum(26**letters for letters in (1, 2, 3)))
+"""The tokens that begin with a space, behind the bytes: see `_pairs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ def random_tensors(seed: int) -> Callable[[str, tuple[int, ...]], Array]:
         tensor = random.standard_normal(shape, dtype=np.float32)
         tensor *= np.float32(shape[-1] ** -0.5)
         if name == "token_embd.weight":
-            tensor[:256] *= np.float32(0.01)
+            tensor[: _WORDS.start] *= np.float32(0.01)
+            tensor[_WORDS.stop :] *= np.float32(0.01)
             tensor[-len(CONTROL) :] *= np.float32(0.01)
         return tensor
 

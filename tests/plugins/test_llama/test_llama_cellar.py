@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -212,8 +214,8 @@ def test_what_could_not_be_written_is_not_counted_and_not_found(
         written(cellar)
     assert attic.best(Scope("acme"), [1, 2, 3])[1] == 2
     assert attic._below.size == 0
-    assert not attic.takes("acme", 500)  # it would be lost
-    assert attic.takes("acme", 100)
+    assert not attic.takes(Scope("acme"), 500)  # it would be lost
+    assert attic.takes(Scope("acme"), 100)
     attic.close()
 
 
@@ -235,11 +237,12 @@ def test_nothing_is_held_of_what_was_written_and_forgotten(tmp_path: Path) -> No
 def test_what_is_larger_than_ordinary_memory_goes_to_the_disk_at_once(tmp_path: Path) -> None:
     attic = Attic(100, Cellar(tmp_path, 1000))
     attic.put(Stored(Scope("acme"), [1], data(90)))
-    assert attic.takes("acme", 300)
+    assert attic.takes(Scope("acme"), 300)
     attic.put(Stored(Scope("acme"), [2], data(300)))
     assert attic.size == 90
     assert attic.best(Scope("acme"), [2])[1] == 1
-    assert not attic.takes("acme", 600)
+    assert not attic.takes(Scope("acme"), 701)
+    assert attic.takes(Scope("acme"), 700)
     attic.put(Stored(Scope("acme"), [3], data(1001)))
     assert attic.best(Scope("acme"), [3])[1] == 0
     attic.close()
@@ -262,6 +265,54 @@ def test_what_is_larger_than_the_disk_does_not_drive_out_what_fits(tmp_path: Pat
     attic.put(Stored(Scope("acme"), [9], data(900)))
     assert [attic.best(Scope("acme"), [number])[1] for number in (0, 1, 2, 3, 8, 9)] == [1, 1, 1, 1, 0, 1]
     attic.close()
+
+
+def test_what_a_busy_disk_does_not_take_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attic = Attic(100, Cellar(tmp_path, 1000))
+    attic.put(Stored(Scope("acme"), [1], data(90)))
+    monkeypatch.setattr(Cellar, "put", lambda *_told: None)
+    attic.put(Stored(Scope("acme"), [1, 2], data(300)))
+    assert attic.best(Scope("acme"), [1, 2])[1] == 1
+    assert attic.size == 90
+    attic.close()
+
+
+def test_a_lagging_disk_is_asked_for_whoever_goes_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cellar_module, "_MOST_PENDING", 400)
+    cellar = Cellar(tmp_path, 1000)
+    attic = Attic(100, cellar)
+    assert not attic.busy
+    attic.put(Stored(Scope("lark"), [1], data(90)))
+    cellar._pending = {"lark": 50}
+    assert attic.busy
+    assert not attic.takes(Scope("acme"), 60), "lark's would be lost"
+    cellar._pending = {"acme": 50}
+    assert attic.takes(Scope("acme"), 60)
+    cellar._pending = {"wren": 350}
+    assert not attic.takes(Scope("acme"), 60)
+    cellar._pending = {}
+    assert attic.takes(Scope("acme"), 60)
+    attic.close()
+
+
+@given(
+    st.integers(0, 300),
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 150)), max_size=12),
+    st.tuples(st.sampled_from("abc"), st.integers(1, 150)),
+)
+@settings(deadline=None)
+def test_nothing_is_lost_for_what_is_taken(limit: int, before: list[tuple[str, int]], last: tuple[str, int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        attic = Attic(200, Cellar(Path(folder), limit))
+        for number, (tenant, size) in enumerate(before):
+            attic.put(Stored(Scope(tenant), [number], data(size)))
+        there = [number for number, (tenant, _) in enumerate(before) if attic.best(Scope(tenant), [number])[1]]
+        takes = attic.takes(Scope(last[0]), last[1])
+        attic.put(Stored(Scope(last[0]), [1000], data(last[1])))
+        lost = [number for number in there if not attic.best(Scope(before[number][0]), [number])[1]]
+        kept = attic.best(Scope(last[0]), [1000])[1] == 1
+        assert (kept and not lost) or not takes
+        attic.close()
 
 
 def test_of_one_scope_only_the_last_thousand_are_kept() -> None:
@@ -420,6 +471,121 @@ async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Pa
     again = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
     assert [one.text for one in again] == [one.text for one in said]
     assert 0 in [cached(one) for one in again]
+
+
+class Held(threading.Event):
+    """Nothing is read of the disk until it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[str] = []
+        """The threads that read."""
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    gate, read = Held(), cellar_module._read
+
+    def slow(*told: Any) -> Saved | None:
+        gate.readers.append(threading.current_thread().name)
+        assert gate.wait(30)
+        return read(*told)
+
+    monkeypatch.setattr(cellar_module, "_read", slow)
+    yield gate
+    gate.set()
+
+
+def test_what_is_to_be_taken_is_read_ahead_one_at_a_time(
+    cellar: Cellar, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [data(1000) for _ in range(3)]
+    jars = [put(cellar, "acme", one) for one in told]
+    assert cellar.fetch(jars[0]) or jars[0].data is None  # at hand until it is written
+    written(cellar)
+    assert [cellar.fetch(jar) for jar in jars] == [False] * 3
+    held.set()
+    np.testing.assert_array_equal(cellar.take(jars[0]), told[0])
+    assert not cellar.fetch(jars[1])
+    end = time.monotonic() + 30
+    while not cellar.fetch(jars[1]):
+        assert time.monotonic() < end
+    assert not cellar.fetch(jars[2])  # the other one is not taken yet
+    monkeypatch.setattr(cellar_module, "_HELD", 0)
+    time.sleep(0.01)
+    assert not cellar.fetch(jars[2])
+    assert not cellar.fetch(jars[1])
+    np.testing.assert_array_equal(cellar.take(jars[2]), told[2])
+    np.testing.assert_array_equal(cellar.take(jars[1]), told[1])
+    assert cellar._ahead is None
+
+
+def test_what_is_given_up_while_it_is_read_is_not_held(cellar: Cellar, held: Held) -> None:
+    jar = put(cellar, "acme", data(1000))
+    written(cellar)
+    assert not cellar.fetch(jar)
+    cellar.drop(jar)
+    cellar.forget("acme")
+    assert cellar._ahead is None
+    assert cellar.fetch(jar) and cellar.take(jar) is None
+
+
+async def test_replies_go_on_while_something_is_read_back(
+    make: Make, random_model: Path, tmp_path: Path, held: Held
+) -> None:
+    model = make(
+        random_model,
+        max_tokens=6,
+        temperature=0,
+        parallel=2,
+        rooms=3,
+        context=512,
+        spill=1,
+        spill_disk=64,
+        spill_folder=str(tmp_path),
+    )
+    asked = [[HumanMessage(f"{number} " + "word " * 60)] for number in range(12)]
+    said = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
+    end = time.monotonic() + 30
+    while len(files(tmp_path)) < 3:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+    wanted = {"cache_scope": "busy", "max_tokens": 300, "grammar": 'root ::= "a"{2000}'}
+    stream = model.astream([HumanMessage("On and on.")], **wanted)
+    await anext(stream)
+    back = asyncio.ensure_future(model.ainvoke(asked[0], cache_scope="tenant0"))
+    rest = [chunk async for chunk in stream]
+    assert rest[-1].usage_metadata["output_tokens"] == 300
+    assert not back.done()
+    held.set()
+    reply = await back
+    assert held.readers == ["llama-cellar-reader_0"]
+    assert reply.text == said[0].text
+    assert cached(reply) > 0
+    await model.close()
+
+
+def test_a_room_that_a_busy_disk_did_not_take_is_tried_again(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(runtime.context, Attic(1000, Cellar(tmp_path, 1 << 24)), keeps=True, idle=0)
+    for number in range(runtime.context.sizes.sequences - SPARE):
+        seat = memory.take(Scope("acme"), tokens := [100 + number, *range(5, 44)], 10)
+        assert seat is not None
+        runtime.context.compute([Part((seat.number,), 0, tokens)])
+        memory.leave(seat, tokens)
+    memory._tidy_at = 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(Cellar, "takes", lambda *_told: False)
+        memory.tidy()
+        assert memory.untidy_at == math.inf, "it is not busy: it has no room"
+        patch.setattr(Cellar, "busy", True)
+        memory.tidy()
+        assert 0 < memory.untidy_at - time.monotonic() <= 1
+    before = len(memory._prefixes)
+    memory.tidy()
+    assert len(memory._prefixes) == before - 1
+    memory.close()
 
 
 def test_what_is_read_back_is_not_given_up_for_what_leaves_for_it(runtime: Runtime, tmp_path: Path) -> None:

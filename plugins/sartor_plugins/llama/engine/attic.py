@@ -52,10 +52,6 @@ class _Floor:
     def size(self) -> int:
         return sum(self._sizes.values())
 
-    @property
-    def largest(self) -> int:
-        return max((one.size for several in self.stored.values() for one in several), default=0)
-
     def add(self, stored: Stored) -> None:
         tenant = stored.scope.tenant
         self.stored.setdefault(tenant, set()).add(stored)
@@ -68,13 +64,20 @@ class _Floor:
         if not self.stored[tenant]:
             del self.stored[tenant], self._sizes[tenant]
 
-    def surplus(self) -> Stored | None:
-        """What has to leave, where there is too much."""
-        if self.size <= self.limit:
-            return None
-        share = self.limit / len(self._sizes)
-        above = [one for tenant, size in self._sizes.items() if size > share for one in self.stored[tenant]]
-        return min(above, key=lambda one: one.used)
+    def leaving(self, newcomer: Stored | None = None) -> list[Stored]:
+        """What has to leave, once `newcomer` is there, so that there is not too much."""
+        sizes, gone = dict(self._sizes), set[Stored]()
+        if newcomer is not None:
+            sizes[newcomer.scope.tenant] = sizes.get(newcomer.scope.tenant, 0) + newcomer.size
+        while sum(sizes.values()) > self.limit:
+            share = self.limit / sum(size > 0 for size in sizes.values())
+            above = [one for tenant, size in sizes.items() if size > share for one in self.stored.get(tenant, ())]
+            if newcomer is not None and sizes[newcomer.scope.tenant] > share:
+                above.append(newcomer)
+            longest_unused = min((one for one in above if one not in gone), key=lambda one: one.used)
+            gone.add(longest_unused)
+            sizes[longest_unused.scope.tenant] -= longest_unused.size
+        return sorted(gone, key=lambda one: one.used)
 
 
 class Attic:
@@ -95,34 +98,41 @@ class Attic:
         """Bytes in ordinary memory."""
         return self._above.size
 
-    def takes(self, tenant: str, size: int) -> bool:
-        """Whether there is room for `size` bytes more of `tenant`, and nothing is lost for them."""
-        over = self._above.size + size - self.limit
-        if over <= 0:
+    @property
+    def busy(self) -> bool:
+        """Whether the disk is what hinders it: it may take more later."""
+        return self._cellar is not None and self._cellar.busy
+
+    def takes(self, scope: Scope, size: int) -> bool:
+        """Whether there is room for `size` bytes more, and nothing is lost for them."""
+        if self._above.size + size <= self.limit:
             return True
         if self._cellar is None:
             return False
-        moved = over + max(size, self._above.largest)  # at most: what goes down goes as a whole
-        return self._below.size + moved <= self._below.limit and self._cellar.takes(tenant, moved)
+        newcomer = Stored(scope, (), None, used=self._clock + 1)
+        newcomer.size = size
+        down = self._above.leaving(newcomer) if size <= self.limit else [newcomer]
+        fits = self._below.size + sum(one.size for one in down) <= self._below.limit
+        return fits and self._cellar.takes((one.scope.tenant, one.size) for one in down)
 
     def put(self, stored: Stored) -> None:
         """Store a sequence, in place of those that are a beginning of it; give up old ones where room is short."""
         if stored.size > max(self.limit, self._below.limit):
             return
         self._sweep()
+        if stored.size > self.limit and not self._bottle(stored):
+            return
         for other in list(self._stored.get(stored.scope, ())):
             if other.tokens == stored.tokens[: len(other.tokens)]:
                 self._remove(other)
         self.touch(stored)
         self._stored.setdefault(stored.scope, []).append(stored)
-        self._above.add(stored)
-        if stored.size > self.limit:
-            self._carry_down(stored)
-        while len(several := self._stored.get(stored.scope, ())) > _MOST:
+        (self._above if stored.jar is None else self._below).add(stored)
+        while len(several := self._stored[stored.scope]) > _MOST:
             self._remove(min(several, key=lambda one: one.used))
-        while (surplus := self._above.surplus()) is not None:
+        for surplus in self._above.leaving():
             self._carry_down(surplus)
-        while (surplus := self._below.surplus()) is not None:
+        for surplus in self._below.leaving():
             self._remove(surplus)
 
     def best(self, scope: Scope, tokens: Sequence[int]) -> tuple[Stored | None, int]:
@@ -138,6 +148,10 @@ class Attic:
         """`stored` was of use."""
         self._clock += 1
         stored.used = self._clock
+
+    def fetch(self, stored: Stored) -> bool:
+        """Whether `take` need not wait for the disk. If it must, `stored` is being read soon."""
+        return stored.jar is None or self._cellar is None or self._cellar.fetch(stored.jar)
 
     def take(self, stored: Stored) -> Saved | None:
         """The data of `stored`, which was of use; None where it is lost, or was given up meanwhile."""
@@ -176,16 +190,21 @@ class Attic:
 
     def _carry_down(self, stored: Stored) -> None:
         """Into the cellar, or away where it takes nothing."""
-        assert stored.data is not None
-        jar = None
-        if self._cellar is not None and stored.size <= self._below.limit:
-            jar = self._cellar.put(stored.scope.tenant, stored.data)
-        if jar is None:
+        if not self._bottle(stored):
             self._remove(stored)
             return
         self._above.remove(stored)
-        stored.data, stored.jar = None, jar
         self._below.add(stored)
+
+    def _bottle(self, stored: Stored) -> bool:
+        """Give the data of `stored` to the cellar; false where that takes nothing."""
+        assert stored.data is not None
+        if self._cellar is None or stored.size > self._below.limit:
+            return False
+        jar = self._cellar.put(stored.scope.tenant, stored.data)
+        if jar is not None:
+            stored.data, stored.jar = None, jar
+        return jar is not None
 
     def _remove(self, stored: Stored) -> None:
         self._stored[stored.scope].remove(stored)

@@ -17,7 +17,8 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ _PAUSE = 60.0
 """Seconds in which nothing is taken, after the disk has failed."""
 _PATIENCE = 30.0
 """Seconds to wait for another process that looks after the folder, or for the disk at the end."""
+_HELD = 1.0
+"""Seconds for which what was read, and is not taken, may stand in the way of what another one waits for."""
 _MINE = "process-"
 _SUFFIX = ".kv"
 
@@ -64,8 +67,25 @@ class Jar:
     """Whether it counts among what waits for the disk."""
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """What is read before it is taken."""
+
+    jar: Jar
+    read: Future[Saved | None]
+    in_the_way: float = 0.0
+    """When (`time.monotonic`) it was read, and something else would have been; 0: not yet."""
+
+    def is_left(self) -> bool:
+        """Whether nobody seems to take it, though something else is waited for."""
+        if not self.read.done():
+            return False
+        self.in_the_way = self.in_the_way or time.monotonic()
+        return time.monotonic() - self.in_the_way > _HELD
+
+
 class Cellar:
-    """A folder of this process alone inside `folder`. To be used by one thread; another one writes and removes."""
+    """A folder of this process alone inside `folder`. To be used by one thread; others write, remove and read."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         """`limit`: bytes. Raises `ModelError` when the folder cannot be used."""
@@ -79,6 +99,8 @@ class Cellar:
         self._lock = threading.Lock()
         self._failed_at = -_PAUSE
         self._closing = False
+        self._ahead: _Ahead | None = None
+        self._reader = ThreadPoolExecutor(1, "llama-cellar-reader")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock", timeout=_PATIENCE):
@@ -95,17 +117,27 @@ class Cellar:
         self._writer = threading.Thread(target=self._work, name="llama-cellar", daemon=True)
         self._writer.start()
 
-    def takes(self, tenant: str, size: int) -> bool:
-        """Whether it would take `size` bytes of `tenant` now: the disk may be too slow, or full."""
+    @property
+    def busy(self) -> bool:
+        """Whether something waits for the disk, or the disk has failed lately."""
+        return bool(self._pending) or time.monotonic() - self._failed_at < _PAUSE
+
+    def takes(self, several: Iterable[tuple[str, int]]) -> bool:
+        """Whether it would take all of these now, each so many bytes of a tenant: the disk may be too slow, or full."""
         if time.monotonic() - self._failed_at < _PAUSE:
             return False
         with self._lock:
-            own, all_ = self._pending.get(tenant, 0), sum(self._pending.values())
-        return not all_ or (all_ + size <= _MOST_PENDING and (not own or own + size <= _MOST_PENDING // 4))
+            pending = dict(self._pending)
+        for tenant, size in several:
+            own, all_ = pending.get(tenant, 0), sum(pending.values())
+            if all_ and (all_ + size > _MOST_PENDING or (own and own + size > _MOST_PENDING // 4)):
+                return False
+            pending[tenant] = own + size
+        return True
 
     def put(self, tenant: str, data: Saved) -> Jar | None:
         """Store `data`; None where it `takes` none."""
-        if not self.takes(tenant, len(data)):
+        if not self.takes([(tenant, len(data))]):
             return None
         with self._lock:
             self._pending[tenant] = self._pending.get(tenant, 0) + len(data)
@@ -116,24 +148,31 @@ class Cellar:
         self._orders.put(jar)
         return jar
 
+    def fetch(self, jar: Jar) -> bool:
+        """Whether `take` need not wait for the disk. If it must, `jar` is read meanwhile, one at a time."""
+        if jar.data is not None or jar.gone:
+            return True
+        ahead = self._ahead
+        if ahead is not None and ahead.jar is jar:
+            return ahead.read.done()
+        if ahead is None or ahead.is_left():
+            self._ahead = _Ahead(jar, self._reader.submit(_read, jar, self._keys[jar.tenant]))
+        return False
+
     def take(self, jar: Jar) -> Saved | None:
         """What was stored; None where it cannot be had any more."""
         if (data := jar.data) is not None or jar.gone:
             return data
-        try:
-            key, read = self._keys[jar.tenant], np.empty(jar.size, np.uint8)
-            with jar.path.open("rb", buffering=0) as file:
-                for nonce, start, end in _pieces(jar):
-                    piece = key.decrypt(nonce, file.read(end - start + _TAG), None)
-                    read[start:end] = np.frombuffer(piece, np.uint8)
-        except (OSError, InvalidTag, ValueError, MemoryError) as error:
-            log.warning("what was kept of a prompt is lost, and will be computed: %s", error or type(error).__name__)
-            return None
-        return read
+        if self._ahead is not None and self._ahead.jar is jar:
+            ahead, self._ahead = self._ahead, None
+            return ahead.read.result()
+        return _read(jar, self._keys[jar.tenant])
 
     def drop(self, jar: Jar) -> None:
         """Nobody wants it any more: it is removed soon."""
         jar.gone, jar.data = True, None
+        if self._ahead is not None and self._ahead.jar is jar:
+            self._ahead = None
         self._orders.put(jar)
 
     def forget(self, tenant: str) -> None:
@@ -144,6 +183,8 @@ class Cellar:
         """Remove everything."""
         self._closing = True
         self._keys.clear()
+        self._ahead = None
+        self._reader.shutdown()
         self._orders.put(None)
         self._writer.join(_PATIENCE)
         self._alive.release()
@@ -174,9 +215,10 @@ class Cellar:
         if jar.waits:
             jar.waits = False
             with self._lock:
-                self._pending[jar.tenant] -= jar.size
-                if not self._pending[jar.tenant]:
-                    del self._pending[jar.tenant]
+                if left := self._pending.get(jar.tenant, 0) - jar.size:
+                    self._pending[jar.tenant] = left
+                else:
+                    self._pending.pop(jar.tenant, None)
         return True
 
     def _write(self, jar: Jar, data: Saved, key: AESGCM) -> None:
@@ -187,6 +229,21 @@ class Cellar:
                 encrypted = memoryview(key.encrypt(nonce, data[start:end].data, None))
                 while encrypted:
                     encrypted = encrypted[file.write(encrypted) :]
+
+
+def _read(jar: Jar, key: AESGCM) -> Saved | None:
+    """What lies in the file of `jar`; None where that is lost."""
+    try:
+        read = np.empty(jar.size, np.uint8)
+        with jar.path.open("rb", buffering=0) as file:
+            for nonce, start, end in _pieces(jar):
+                piece = key.decrypt(nonce, file.read(end - start + _TAG), None)
+                read[start:end] = np.frombuffer(piece, np.uint8)
+    except (OSError, InvalidTag, ValueError, MemoryError) as error:
+        if not jar.gone:
+            log.warning("what was kept of a prompt is lost, and will be computed: %s", error or type(error).__name__)
+        return None
+    return read
 
 
 def _pieces(jar: Jar) -> Iterator[tuple[bytes, int, int]]:

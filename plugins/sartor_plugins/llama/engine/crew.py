@@ -162,7 +162,8 @@ class Crew(Generic[R, E]):
                     "memory has for one conversation",
                     remedy="Set `context` or `cells` of the model higher, or give it shorter texts to choose from.",
                 )
-            seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches, plan.public)
+            others = bool(self.runs)
+            seat = self.machine.memory.take(plan.scope, plan.prompt, extra, plan.branches, plan.public, patient=others)
             if seat is None and not self.runs:
                 need = len(plan.prompt) + extra + plan.branches
                 raise ModelError(

@@ -32,6 +32,8 @@ _COMMON = 8
 """What part of the attic's size what is public may have, beside it."""
 _PAUSE = 0.02
 """so many seconds after a reply has ended, or one was cleared."""
+_BUSY = 1.0
+"""Seconds after which the disk is asked once more, where it had too much to write."""
 _NEAR = 4
 """Rooms from the replies that run within which a sequence is well placed: see `Context`."""
 
@@ -98,13 +100,21 @@ class Memory:
         return self._prefixes.taken + sum(seat.reserved for seat in self._seats.values())
 
     def take(
-        self, scope: Scope, prompt: Sequence[int], reserved: int, branches: int = 0, public: int = 0
+        self,
+        scope: Scope,
+        prompt: Sequence[int],
+        reserved: int,
+        branches: int = 0,
+        public: int = 0,
+        *,
+        patient: bool = False,
     ) -> Seat | None:
         """A seat for a reply, with all of its prompt that lies in the memory or the attic; None where it has to wait.
         `reserved`: tokens that follow, beside those of the `branches` of a fork; `public`: those at the start that are
         the same for every tenant.
 
-        It waits for room, or for another reply of the same scope that is just computing the same beginning.
+        It waits for room, or for another reply of the same scope that is just computing the same beginning; a `patient`
+        one also for the disk, so that others need not.
         """
         useful = prompt[:-1]  # the last token is computed in any case, for its logits
         source, length = self._source(scope, useful)
@@ -118,6 +128,8 @@ class Memory:
             source, length, found = -1, 0, None
         if found is not None:  # what leaves for it goes to the attic, where it shall not be given up for that
             found.place.touch(found.stored)
+            if patient and not found.place.fetch(found.stored):
+                return None
         if self._rooms:
             need = len(prompt) + reserved
             goes_on = found is None and self._goes_on(source, length)
@@ -286,7 +298,11 @@ class Memory:
         """Clear a room if there are few, once nobody has come for a moment: a newcomer would have to wait for it."""
         free = len(self._numbers) - len(self._prefixes)
         kept = self._prefixes.oldest_of({*self._numbers}) if free < _FREE else None
-        if kept is None or not self._attic_takes(kept):
+        if kept is None:
+            return
+        if not self._attic_takes(kept):
+            if self._attic.busy:
+                self.untidy_at = time.monotonic() + _BUSY
             return
         if self._tidy_at > time.monotonic():
             self.untidy_at = self._tidy_at
@@ -332,7 +348,7 @@ class Memory:
 
     def _attic_takes(self, kept: Kept) -> bool:
         """Whether the attic has room for `kept` beside all that lies there."""
-        return self._attic.takes(kept.scope.tenant, self._context.size_of(kept.number))
+        return self._attic.takes(kept.scope, self._context.size_of(kept.number))
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
