@@ -40,6 +40,8 @@ class Chosen:
     texts: tuple[int, ...]
     call: bool
     tokens: int
+    opened: int = 0
+    """Tokens of the call's opening that stand on the track already."""
 
 
 class Chooser:
@@ -56,15 +58,24 @@ class Chooser:
         self._weights = weights
         self._tokens = 0
 
-    def choose(self, opening: Sequence[int] = ()) -> Generator[str | Need, None, Chosen]:
+    def choose(self, opening: Sequence[int] = (), lead: Sequence[int] = ()) -> Generator[str | Need, None, Chosen]:
         """Yields the reply as soon as it is certain, and returns what was chosen.
 
-        `opening` are the tokens that begin a tool call; empty where none is allowed. When a call is chosen,
-        no text is yielded and the track stands before `opening`.
+        `opening` are the tokens that begin a tool call; empty where none is allowed. When a call is chosen, no text is
+        yielded. `lead`: those that must stand before a text, where there may be a call in its place; they are not said.
         """
         numbers = range(len(self._choices.texts))
         root = self._root(numbers, "")
-        if opening and (not root.below or (yield from self._prefers_call(root, opening[0]))):
+        if opening and not root.below:
+            return Chosen((), True, 0)
+        if opening and lead:
+            same = next(at for at, pair in enumerate(zip(opening, lead, strict=False)) if pair[0] != pair[1])
+            self._push(lead[:same])
+            row = log_softmax((yield from self._track.logits()))
+            if math.exp(float(row[opening[same]])) * self._choices.call > math.exp(float(row[lead[same]])):
+                return Chosen((), True, 0, same)
+            self._push(lead[same:])
+        elif opening and (yield from self._prefers_call(root, opening[0])):
             return Chosen((), True, 0)
         chosen: list[int] = []
         while root.below:

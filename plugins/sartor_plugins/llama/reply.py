@@ -23,6 +23,7 @@ from sartor_plugins.llama.sampling import Sampler, Sampling
 from sartor_plugins.llama.scoring import likelihoods, logs_of_sum
 from sartor_plugins.llama.settings import ChoiceMethod
 from sartor_plugins.llama.template import ChatTemplate
+from sartor_plugins.llama.thoughts import Thoughts
 from sartor_plugins.llama.toolcalls import CallFormat, CallScanner, Event, Text, function_of, held_back
 from sartor_plugins.llama.trie import Candidate, build
 from sartor_plugins.llama.vocabulary import Vocabulary
@@ -35,6 +36,8 @@ _PUBLIC = 64
 """Public texts whose tokens are remembered."""
 _STALE = 60.0
 """Seconds after which a beginning that no longer fits is made again: a template may tell the date."""
+_TAIL = 24
+"""Tokens at the end of a prompt that show whether a thought has begun."""
 _LEAST_PUBLIC = 16
 """Tokens below which it is not worth it."""
 _ENDS = ("\n0", " a", ".")
@@ -104,20 +107,32 @@ class Voice:
     """Speaks for one model. It computes nothing itself: where it must know what follows, it yields a `Need`."""
 
     def __init__(
-        self, vocabulary: Vocabulary, template: ChatTemplate, form: CallFormat, method: ChoiceMethod, size: int
+        self,
+        vocabulary: Vocabulary,
+        template: ChatTemplate,
+        form: CallFormat,
+        method: ChoiceMethod,
+        size: int,
+        *,
+        thinks: bool = False,
     ) -> None:
-        """`size`: tokens that the prompt and the reply may have together."""
+        """`size`: tokens that the prompt and the reply may have together; `thinks`: whether the model may think before
+        it replies freely."""
         self.vocabulary = vocabulary
         self.template = template
         self.form = form
         self.size = size
+        self.thought_tokens = template.thoughts.tokens(vocabulary)
         self._method = method
+        self._thinks = thinks
         self._public: dict[tuple[str, str], tuple[list[int], float]] = {}
         """The beginnings that public texts make, and when (`time.monotonic`) that was found out."""
 
     def plan(self, request: Request) -> Plan:
         """What a reply to `request` needs. Raises `ModelError` when the prompt does not fit."""
-        pieces = self.template.render(request.lines, request.tools)
+        fixed = bool(request.options or request.grammar)
+        thinks = self._thinks and not (fixed or request.choices or request.must_call)
+        pieces = self.template.render(request.lines, request.tools, thinks=thinks, calls=not fixed)
         length = sum(len(piece.text) for piece in pieces)
         if length > self.size * _LONGEST:  # tokenizing it would keep the others waiting
             raise _too_long(f"{length} characters", self.size)
@@ -162,7 +177,8 @@ class Voice:
         opening = self.vocabulary.mark(self.form.opening) if request.tools else []
         begun = bool(request.tools) and request.must_call
         if request.choices is not None and not begun:
-            chooser = Chooser(track, self.vocabulary, request.choices, self._method).choose(opening)
+            lead = self.vocabulary.mark(self.template.thoughts.lead) if opening else ()
+            chooser = Chooser(track, self.vocabulary, request.choices, self._method).choose(opening, lead)
             while True:
                 try:
                     said = next(chooser)
@@ -172,7 +188,7 @@ class Voice:
                     break
             if not chosen.call:
                 return "stop", chosen.tokens
-            begun = True
+            begun, opening = True, opening[chosen.opened :]
         return (yield from _Writer(self, request, track, opening if begun else []).write())
 
     def _shared(self, request: Request, prompt: Sequence[int]) -> int:
@@ -188,6 +204,12 @@ class Voice:
                 del self._public[next(iter(self._public))]
         same = prompt[: len(beginning)] == beginning
         return len(beginning) if same and len(beginning) >= _LEAST_PUBLIC else 0
+
+    def thoughts(self, track: Track) -> Thoughts:
+        """For the reply of `track`, which has not begun."""
+        tail = (*track.past, *track.pending)[-_TAIL:]
+        shown = b"".join(self.vocabulary.bytes(token, special=True) for token in tail).decode("utf-8", "replace")
+        return Thoughts(self.template.thoughts, self.template.thoughts.begun(shown))
 
     def _beginning(self, role: str, text: str) -> list[int]:
         """The tokens that a prompt begins with whose first line does with `text`, whatever follows; none where the
@@ -239,6 +261,8 @@ class _Writer:
             for mark in self._form.marks
             if request.tools and (token := voice.vocabulary.special.get(mark)) is not None
         }
+        self._thoughts = voice.thoughts(track)
+        self._thought_tokens = voice.thought_tokens
         self._tail = ""
         self._called = False
 
@@ -252,6 +276,7 @@ class _Writer:
             if self._opening:
                 self._track.push(self._opening)
                 count = len(self._opening)
+                self._thoughts.finish()
                 self._begin_call()
             while count < self._request.max_tokens and self._track.room > 0:
                 token = self._sampler.pick((yield from self._track.logits()), self._grammar)
@@ -260,8 +285,9 @@ class _Writer:
                     break
                 self._track.push((token,))
                 count += 1
-                said = self._vocabulary.bytes(token, special=token in self._marks)
-                events, stopped = self._until_stop(self._decoder.decode(said))
+                shown = token in self._marks or (not self._thoughts.over and token in self._thought_tokens)
+                said = self._decoder.decode(self._vocabulary.bytes(token, special=shown))
+                events, stopped = self._until_stop(self._thoughts.feed(said))
                 yield from events
                 if stopped:
                     return "stop", count
@@ -285,7 +311,8 @@ class _Writer:
         return self._seen(said), False
 
     def _rest(self) -> list[Event]:
-        events = self._seen(self._tail + self._decoder.decode(b"", True))
+        said = self._thoughts.feed(self._decoder.decode(b"", True)) + self._thoughts.finish()
+        events = self._seen(self._tail + said)
         if self._scanner is not None:
             more = self._scanner.finish()
             self._called = self._called or any(not isinstance(event, Text) for event in more)

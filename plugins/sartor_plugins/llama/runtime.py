@@ -97,10 +97,10 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         if settings.template is None and needs_probe(path, settings):
             try_template(source, where=str(path))
         form = format_of(source)
-        vocabulary.reserve(source, *form.marks)
         template = ChatTemplate(
             source, start=vocabulary.start, end=vocabulary.end, spell=form.spell, example=form.example
         )
+        vocabulary.reserve(source, *form.marks, *template.thoughts.texts)
         context = Context(weights, _sizes(settings, weights, size))
         made.callback(context.close)
         memory = _memory(settings, directory, weights, context)
@@ -112,7 +112,7 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         context,
         memory,
         Batcher(context.sizes.batch, context.most_rows, settings.batch_seconds, rooms=context.sizes.apart),
-        Voice(vocabulary, template, form, settings.choice, size),
+        Voice(vocabulary, template, form, settings.choice, size, thinks=settings.thinking),
     )
 
 

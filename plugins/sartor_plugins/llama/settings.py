@@ -62,6 +62,9 @@ class LlamaSettings(FileSettings):
     """The same seed, prompt and build give the same reply."""
     max_tokens: int = Field(default=512, ge=1)
     """Tokens of a reply, where the caller names no number."""
+    thinking: bool = False
+    """Whether a model that can may think before it replies freely. Nobody is told what; but it takes time and
+    tokens of `max_tokens`."""
     choice: ChoiceMethod = "trie"
     """How a reply is chosen among given sentences."""
     rooms: int | None = Field(default=None, ge=0, le=240)
@@ -93,7 +96,8 @@ class LlamaSettings(FileSettings):
     compute it. Default: a quarter of the memory that the machine has left, at most 4096; 0: none."""
     spill_disk: int = Field(default=0, ge=0)
     """MiB of a disk for what `spill` has no room for: encrypted with keys that only this process has, and removed with
-    it, so nothing can be read of it later. Replies wait while it is read back, so the disk should be fast."""
+    it, so nothing can be read of it later. A reply waits while its beginning is read back, so the disk should be
+    fast."""
     spill_folder: str = "state/spill"
     """The folder for that, counted from the folder of the YAML file; several processes may use the same one, each with
     its own files and its own limit."""

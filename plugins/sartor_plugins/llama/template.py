@@ -20,6 +20,7 @@ from sartor_plugins.llama.prompt import (
     told_tools,
 )
 from sartor_plugins.llama.templating import Sandbox, TemplateExhausted, TemplateRefused
+from sartor_plugins.llama.thoughts import marks_of
 from sartor_plugins.llama.vocabulary import Piece
 
 __all__ = ["CHATML", "ChatTemplate"]
@@ -29,6 +30,17 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """For models without a template whose vocabulary has its control tokens."""
+
+
+_THINKS = {"enable_thinking": True, "thinking": True, "thinking_mode": "enabled"}
+_THINKS_NOT = {
+    "enable_thinking": False,
+    "thinking": False,
+    "thinking_mode": "disabled",
+    "thinking_budget": 0,
+    "skip_thinking": True,
+}
+"""What templates ask, each in its own words."""
 
 
 class _Mine(threading.local):
@@ -61,14 +73,23 @@ class ChatTemplate:
             raise ModelError(
                 f"the model's chat template is broken: {error}", remedy="Set `template` to a file of your own."
             ) from error
+        self.thoughts = marks_of(source)
+        """How the model marks what it thinks."""
         self._knows_tools = "tools" in meta.find_undeclared_variables(self._sandbox.parse(source))
 
-    def render(self, lines: Sequence[Line], tools: Sequence[JSONValue] = ()) -> list[Piece]:
-        """The prompt up to where the assistant's reply begins. Raises `ModelError` when no form of it renders."""
+    def render(
+        self, lines: Sequence[Line], tools: Sequence[JSONValue] = (), *, thinks: bool = False, calls: bool = True
+    ) -> list[Piece]:
+        """The prompt up to where the assistant's reply begins, or, if it `thinks`, what it thinks before; `calls`:
+        whether it may call one of `tools` instead. Raises `ModelError` when no form of it renders."""
         problem: Exception | None = None
         for variant, given in self._variants(lines, tools):
             try:
-                pieces = self._render(variant, given)
+                pieces = self._render(variant, given, thinks)
+                if pieces and not thinks:
+                    last = pieces[-1].text
+                    ending = self.thoughts.ending(last, calls=calls and bool(tools))
+                    pieces[-1] = Piece(last + ending, trusted=True)
             except TemplateExhausted as error:
                 problem = error
                 break
@@ -98,15 +119,16 @@ class ChatTemplate:
         yield plain_tools(lines, self._spell), ()
         yield plain_tools(merged_system(lines), self._spell), ()
 
-    def _render(self, lines: Sequence[Line], tools: Sequence[JSONValue]) -> list[Piece] | None:
+    def _render(self, lines: Sequence[Line], tools: Sequence[JSONValue], thinks: bool) -> list[Piece] | None:
         veil = self._mine.veil = Veil()
         values = {
             "messages": [_message(line, veil) for line in lines],
             "tools": [_tool(tool, veil) for tool in tools] or None,
             "add_generation_prompt": True,
-            "enable_thinking": False,
             "bos_token": self._start,
             "eos_token": self._end,
+            **(_THINKS if thinks else _THINKS_NOT),
+            **({"reasoning_effort": "low"} if self.thoughts.lead and not thinks else {}),
         }
         return veil.split(self._sandbox.render(self._template, values))
 

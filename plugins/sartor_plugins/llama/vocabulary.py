@@ -115,9 +115,13 @@ class Vocabulary:
         return self._tokenize(text, around=True)
 
     def mark(self, text: str) -> list[int]:
-        """The tokens of a mark of ours, such as ``<tool_call>``: special where the model knows it as such."""
-        token = self.special.get(text)
-        return self.text(text) if token is None else [token]
+        """The tokens of a mark of ours, such as ``<tool_call>``: special where the model knows it or a part as such."""
+        if (token := self.special.get(text)) is not None:
+            return [token]
+        tokens: list[int] = []
+        for part in self._parts([Piece(text, trusted=True)]):
+            tokens += self.text(part) if isinstance(part, str) else [part]
+        return tokens
 
     def bytes(self, token: int, *, special: bool = False) -> bytes:
         """What `token` adds to a text; nothing for control tokens, unless `special`."""

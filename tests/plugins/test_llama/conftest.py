@@ -47,8 +47,8 @@ LETTERS = byte_letters()
 MERGES = ["Ġ t", "h e", "Ġt he", "i n", "r e", "Ġ a", "e r", "o n", "Ġ s", "a t"]
 
 
-def vocabulary() -> list[str]:
-    return [*LETTERS, *(merge.replace(" ", "") for merge in MERGES), *CONTROL, *USER_DEFINED]
+def vocabulary(control: Sequence[str] = ()) -> list[str]:
+    return [*LETTERS, *(merge.replace(" ", "") for merge in MERGES), *CONTROL, *USER_DEFINED, *control]
 
 
 def write_model(
@@ -60,6 +60,7 @@ def write_model(
     template: str | None = TEMPLATE,
     context: int = 2048,
     pooling: int | None = None,
+    control: Sequence[str] = (),
 ) -> Path:
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
@@ -71,14 +72,14 @@ def write_model(
     writer.add_head_count_kv(heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
-    tokens = vocabulary()
+    tokens = vocabulary(control)
     writer.add_vocab_size(len(tokens))
     if pooling is not None:
         writer.add_pooling_type(gguf.PoolingType(pooling))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    kinds = {text: gguf.TokenType.CONTROL for text in CONTROL}
+    kinds = {text: gguf.TokenType.CONTROL for text in (*CONTROL, *control)}
     kinds |= {text: gguf.TokenType.USER_DEFINED for text in USER_DEFINED}
     writer.add_token_types([kinds.get(token, gguf.TokenType.NORMAL) for token in tokens])
     writer.add_token_merges(MERGES)
@@ -126,8 +127,13 @@ MakeTable = Callable[..., Path]
 def table_model(tmp_path: Path) -> MakeTable:
     """Makes a model whose next token depends on the last one only: ``table_model({"\\n": "a", "a": "<|end|>"})``."""
 
-    def make(follows: Mapping[str, str | Sequence[tuple[str, float]]], *, template: str | None = TEMPLATE) -> Path:
-        tokens = vocabulary()
+    def make(
+        follows: Mapping[str, str | Sequence[tuple[str, float]]],
+        *,
+        template: str | None = TEMPLATE,
+        control: Sequence[str] = (),
+    ) -> Path:
+        tokens = vocabulary(control)
         size, width = len(tokens), 320
         embedding, output = np.zeros((size, width)), np.zeros((size, width))
         for number in range(size):
@@ -137,7 +143,8 @@ def table_model(tmp_path: Path) -> MakeTable:
                 output[_number(tokens, following), _number(tokens, last)] = weight
         tensors = {"token_embd.weight": embedding, "output.weight": output}
         path = tmp_path / f"table-{abs(hash(str(follows)))}.gguf"
-        return write_model(path, tensors | layers(width, np.zeros), width=width, heads=4, template=template)
+        layered = tensors | layers(width, np.zeros)
+        return write_model(path, layered, width=width, heads=4, template=template, control=control)
 
     return make
 

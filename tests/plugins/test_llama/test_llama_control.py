@@ -76,11 +76,40 @@ GEMMA = """{{- bos_token }}{%- if messages[0].role == 'system' %}{{- raise_excep
 {{- '<start_of_turn>' + role + '\\n' + message.content | trim + '<end_of_turn>\\n' }}{%- endfor %}
 {{- '<start_of_turn>model\\n' }}"""
 
-TEMPLATES = {"chatml": CHATML, "llama": LLAMA_3, "qwen": QWEN, "mistral": MISTRAL, "gemma": GEMMA}
+HARMONY = """{%- if tools %}{{- '<|start|>developer<|message|>namespace functions {\\n' }}{%- for tool in tools %}
+{{- '// ' + (tool.function | tojson) + '\\n' }}{%- endfor %}{{- '}<|end|>' }}{%- endif %}
+{%- for message in messages %}
+{%- if message.tool_calls %}{%- if message.content %}
+{{- '<|start|>assistant<|channel|>analysis<|message|>' + message.content + '<|end|>' }}{%- endif %}
+{%- for call in message.tool_calls %}
+{{- '<|start|>assistant to=functions.' + call.function.name + '<|channel|>commentary json<|message|>' }}
+{{- call.function.arguments | tojson }}{{- '<|call|>' }}{%- endfor %}
+{%- elif message.role == 'tool' %}
+{{- '<|start|>functions.' + message.name + ' to=assistant<|channel|>commentary<|message|>' }}
+{{- message.content | tojson }}{{- '<|end|>' }}
+{%- elif message.role == 'assistant' %}
+{{- '<|start|>assistant<|channel|>final<|message|>' + message.content + '<|end|>' }}
+{%- else %}{{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{%- endif %}{%- endfor %}
+{{- '<|start|>assistant' }}"""
+
+THINKING = """{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endfor %}
+{{- '<|im_start|>assistant\\n<think>\\n' }}"""
+
+TEMPLATES = {
+    "chatml": CHATML,
+    "llama": LLAMA_3,
+    "qwen": QWEN,
+    "mistral": MISTRAL,
+    "gemma": GEMMA,
+    "harmony": HARMONY,
+    "thinking": THINKING,
+}
 MARKS = """<s> </s> <unk> <|begin_of_text|> <|end_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>
 <|python_tag|> <|im_start|> <|im_end|> <|endoftext|> <tool_call> </tool_call> <tool_response> [INST] [/INST]
 [TOOL_CALLS] [ARGS] [CALL_ID] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [SYSTEM_PROMPT]
-[/SYSTEM_PROMPT] <start_of_turn> <end_of_turn> <bos> <eos> reserved_word""".split()  # noqa: SIM905
+[/SYSTEM_PROMPT] <start_of_turn> <end_of_turn> <bos> <eos> <|start|> <|channel|> <|message|> <|end|> <|call|>
+<think> </think> reserved_word""".split()  # noqa: SIM905
 
 
 def write_pieces(path: Path, *, spaces: bool) -> Path:

@@ -24,6 +24,7 @@ LISTED_PYTHON = format_of("[func_name1(params)]")
 GEMMA = format_of("<start_of_turn>")
 GEMMA_4 = format_of("<|tool_call>call:name{}<tool_call|>")
 DEEPSEEK = format_of("<｜tool▁calls▁begin｜> ```json")
+HARMONY = format_of("<|channel|>commentary functions.")
 
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=80)
 
@@ -74,7 +75,6 @@ ROME = ("hours", {"city": "Rome"})
          [ROME, ("note", {})]),
         (LLAMA, "[hours(city='Rome'), note()]", [ROME, ("note", {})]),
         (LLAMA, '<|python_start|>[hours(city="Rome")]<|python_end|>', [ROME]),
-        (LLAMA, '<think>Hm.</think>\n\n{"name": "hours", "parameters": {}}', None),
         (LISTED_PYTHON, '[hours(city="Ro" "me",)]', [ROME]),
         (LISTED_PYTHON, '[get-it(a=-1, b=2.5e3, c=[True, None, "x"], d={"k": false}, e="\\u00fc\\n\\d")]',
          [("get-it", {"a": -1, "b": 2500.0, "c": [True, None, "x"], "d": {"k": False}, "e": "ü\n\\d"})]),
@@ -96,6 +96,9 @@ ROME = ("hours", {"city": "Rome"})
         (DEEPSEEK, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>hours\n```json\n"
          '{"city": "Rome"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>note<｜tool▁sep｜>{}<｜tool▁call▁end｜>'
          "<｜tool▁calls▁end｜>", [ROME, ("note", {})]),
+        (HARMONY, '<|channel|>commentary to=functions.hours <|constrain|>json<|message|>{"city": "Rome"}', [ROME]),
+        (HARMONY, '<|channel|>analysis to=functions.hours code<|message|>{"city": "Rome"}', [ROME]),
+        (HARMONY, ' to=functions.hours<|channel|>commentary json<|message|>{"city": "Rome"}', [ROME]),
         (TAGS, "<tool_call>\n<function=hours>\n<parameter=city>\nRome\n</parameter>\n"
          "<parameter=n>\n[1]\n</parameter>\n</function>\n</tool_call>", [("hours", {"city": "Rome", "n": [1]})]),
         (TAGS, '<tool_call>{"name": "hours", "arguments": {"city": "Rome"}}</tool_call>', [ROME]),
@@ -103,11 +106,8 @@ ROME = ("hours", {"city": "Rome"})
         (GENERIC, '[{"name": "hours", "arguments": {"city": "Rome"}}]', [ROME]),
     ],
 )  # fmt: skip
-def test_what_the_families_write(form: CallFormat, text: str, expected: list[tuple[str, object]] | None) -> None:
-    if expected is None:  # after a thought, the reply begins anew
-        assert read(form, text)[-1][:2] == ("call", "hours")
-    else:
-        assert read_calls(form, text) == expected
+def test_what_the_families_write(form: CallFormat, text: str, expected: list[tuple[str, object]]) -> None:
+    assert read_calls(form, text) == expected
     assert read(form, *text) == read(form, text)
 
 

@@ -20,7 +20,7 @@ FILTERS = _words(
     """abs capitalize count d default dictsort e escape first float indent int items last length list lower map max
     min reject rejectattr reverse round select selectattr sort string title trim unique upper"""
 )
-OWN_FILTERS = _words("join replace safe tojson")
+OWN_FILTERS = _words("from_json join replace safe tojson")
 """Filters that are written anew."""
 TESTS = _words(
     """boolean callable defined divisibleby eq equalto even false filter float ge gt in integer iterable le lower lt

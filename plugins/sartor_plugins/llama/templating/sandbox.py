@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import pass_context
+from jinja2 import nodes, pass_context
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.runtime import LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -29,6 +32,17 @@ _RANGE = 10_000
 _DATE = re.compile(r"(%-?[A-Za-z%]|[^%])*")
 
 
+class _Generation(Extension):
+    """``{% generation %}…{% endgeneration %}`` shows those who train a model which texts are its own, and does nothing
+    else. https://huggingface.co/docs/transformers/main/en/chat_templating_writing"""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja for chat templates, with the names that they expect."""
 
@@ -44,7 +58,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols"],
+            extensions=["jinja2.ext.loopcontrols", _Generation],
             finalize=output,  # with a context, so that Jinja computes no output while it compiles
             optimized=False,
             cache_size=0,
@@ -55,6 +69,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         }
         filters |= {"join": self._join, "replace": self._replace, "safe": self._weighed}
         filters["tojson"] = self._bounded(lambda value, indent=None, **_: to_json(value, indent))
+        filters["from_json"] = self._bounded(_from_json)
         filters[":concat"] = self._concat
         filters[":loop"] = self._loop
         filters[":weigh"] = self._weighed
@@ -243,6 +258,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateRefused("its range is too long")
         self.budget.spend(len(range(*bounds)))
         return list(range(*bounds))
+
+
+def _from_json(text: object) -> Any:
+    return json.loads(str(text))
 
 
 def _small(value: object, most: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sartor_plugins.llama.toolcalls.deepseek import DEEPSEEK, DEEPSEEK_PLAIN
 from sartor_plugins.llama.toolcalls.form import CallFormat
 from sartor_plugins.llama.toolcalls.gemma import BARE, FENCES, FUNCTION_GEMMA, GEMMA, GEMMA_4
+from sartor_plugins.llama.toolcalls.harmony import HARMONY
 from sartor_plugins.llama.toolcalls.hermes import HERMES, QWEN_TAGS
 from sartor_plugins.llama.toolcalls.json_calls import JSONCalls
 from sartor_plugins.llama.toolcalls.llama import LFM, LLAMA, LLAMA_LIST
@@ -26,6 +27,7 @@ FAMILIES: tuple[tuple[tuple[str, ...], CallFormat], ...] = (
     (("[TOOL_CALLS]",), MISTRAL_LIST),
     (("<｜tool▁calls▁begin｜>", "```json"), DEEPSEEK),
     (("<｜tool▁calls▁begin｜>",), DEEPSEEK_PLAIN),
+    (("<|channel|>commentary", "functions."), HARMONY),
     (("<|tool_call_start|>",), LFM),
     (("<|tool_list_start|>",), LFM),
     (("<|tool_call>", "<tool_call|>"), GEMMA_4),
