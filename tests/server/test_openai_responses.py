@@ -452,6 +452,41 @@ async def test_the_prompts_of_a_long_chain_begin_alike(client, flows):
     assert first == [0, 0, 0, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10]
 
 
+@pytest.mark.parametrize("count", range(4, 10))
+async def test_a_flow_begins_in_a_long_chain_in_which_the_client_ran_a_tool(client, count):
+    """Turns without a reply stand in the conversation, and are no part of what the model is shown."""
+    bot = f"grounding: free\nretrieval: {{passages: 0}}\nlimits: {{history_turns: 4}}\n{FLOWS}"
+    files = {"tenants/acme/support/bot.yaml": bot}
+    async with client(script=["R1", "R2", CALL, *(f"R{at}" for at in range(4, count))], files=files) as it:
+        first = await it.create(input="Q1")
+        second = await it.create(input="Q2", previous_response_id=first["id"])
+        calls = await it.create(input="Q3", previous_response_id=second["id"], tools=[WEATHER])
+        output = {"type": "function_call_output", "call_id": calls["output"][0]["call_id"], "output": "64 degrees"}
+        response = await it.create(input=[output], previous_response_id=calls["id"], tools=[WEATHER])
+        for at in range(5, count):
+            response = await it.create(input=f"Q{at}", previous_response_id=response["id"])
+        begun = await it.create(input="Plan a visit", previous_response_id=response["id"])
+        assert text_of(begun) == "In whose name?"
+
+
+async def test_a_person_who_has_the_conversation_keeps_it(client):
+    bot = "grounding: free\nhand_over: {}\n"
+    async with client(script=["The bot is back."], files={"tenants/acme/support/bot.yaml": bot}) as it:
+        wanted = await it.create(input="I want to talk to a human")
+        waiting = await it.create(input="Hello?", previous_response_id=wanted["id"])
+        assert "has been passed on" in text_of(waiting)
+        people, http = await it.served.key("acme", "people"), it.served.client
+        [there] = (await http.get("/v1/handovers", headers=people)).json()["data"]
+        url = f"/v1/handovers/{there['id']}"
+        await http.post(f"{url}/messages", json={"text": "I am here.", "by": "Ana"}, headers=people)
+        still = await it.create(input="When are you open?", previous_response_id=waiting["id"])
+        assert text_of(still) == ""
+        await http.post(f"{url}/release", json={"by": "Ana"}, headers=people)
+        back = await it.create(input="And on Sundays?", previous_response_id=still["id"])
+        assert text_of(back) == "The bot is back."
+        assert "I am here." in [text for _, text in (await prompts(it.served))[0]]
+
+
 async def test_a_turn_of_another_api_is_no_response(client):
     async with client(script=["One."]) as it:
         asked = {"bot": "support", "text": "Hi"}

@@ -39,6 +39,8 @@ from sartor.window import lately
 
 __all__ = ["Asked", "find_response", "question_of", "turn_of"]
 
+_UNASKED = 20
+"""Turns at the end of a conversation that are looked past, since no user asked for them: what people said."""
 _ITEM = re.compile(r"(?:msg|fc|fco)_([0-9a-f]{32})(?:_\w+)?")
 
 
@@ -109,7 +111,7 @@ async def question_of(service: Service, asked: ResponseRequest, caller: Caller) 
     system = list(dict.fromkeys([*before.system, *said.system]))
     instructions = [*([asked.instructions] if asked.instructions else []), *system]
     tools, choice = tools_of(asked)
-    goes_on = asked.store is not False and not uses and await _goes_on(store, bot, speaker, before, history)
+    goes_on = asked.store is not False and not uses and not said.history and await _goes_on(store, bot, before)
     options = TurnOptions(
         id=uuid.uuid4().hex,
         history=None if goes_on else history,
@@ -245,18 +247,17 @@ def _taken_up(said: Said, before: Reply | None, *, strict: bool) -> tuple[str, S
     return text, (*answered(before, said.answers), *said.uses)
 
 
-async def _goes_on(store: TenantStore, bot: Bot, speaker: Caller, before: _Before, history: Sequence[Exchange]) -> bool:
-    """Whether what was said before is what the stored conversation has: then its flows go on. It is not where a
-    request brings exchanges of its own, or goes on from a response that is not the latest."""
-    limits = bot.spec.limits
-    if not bot.spec.flows:
+async def _goes_on(store: TenantStore, bot: Bot, before: _Before) -> bool:
+    """Whether the conversation goes on where it stands: then flows do, and a person who has it keeps it. It does not
+    where a request goes on from a response that is not the latest."""
+    if not (bot.spec.flows or bot.spec.hand_over):
         return False
-    if not before.conversation:
-        return not history
-    stored = await store.history(
-        bot.info.bot, speaker.user, before.conversation, limits.history_turns, limits.history_step
-    )
-    return stored == list(history)
+    if not before.previous or not before.conversation:
+        return True
+    stored = await store.last_turns(before.conversation, 2 * len(before.turns) + _UNASKED)
+    asked, chain = ([one.reply.turn.id for one in turns if one.reply.turn.text] for turns in (stored, before.turns))
+    same = min(len(asked), len(chain))
+    return asked[len(asked) - same :] == chain[len(chain) - same :]
 
 
 def _exchanges(turns: Sequence[StoredTurn]) -> list[tuple[int, Exchange]]:

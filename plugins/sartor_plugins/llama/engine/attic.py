@@ -7,7 +7,7 @@ its share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,9 +64,11 @@ class _Floor:
         if not self.stored[tenant]:
             del self.stored[tenant], self._sizes[tenant]
 
-    def leaving(self, newcomer: Stored | None = None) -> list[Stored]:
-        """What has to leave, once `newcomer` is there, so that there is not too much."""
-        sizes, gone = dict(self._sizes), set[Stored]()
+    def leaving(self, newcomer: Stored | None = None, instead: Collection[Stored] = ()) -> list[Stored]:
+        """What has to leave, once `newcomer` is there `instead` of others, so that there is not too much."""
+        sizes, gone = dict(self._sizes), set(instead)
+        for other in instead:
+            sizes[other.scope.tenant] -= other.size
         if newcomer is not None:
             sizes[newcomer.scope.tenant] = sizes.get(newcomer.scope.tenant, 0) + newcomer.size
         while sum(sizes.values()) > self.limit:
@@ -77,7 +79,7 @@ class _Floor:
             longest_unused = min((one for one in above if one not in gone), key=lambda one: one.used)
             gone.add(longest_unused)
             sizes[longest_unused.scope.tenant] -= longest_unused.size
-        return sorted(gone, key=lambda one: one.used)
+        return sorted(gone.difference(instead), key=lambda one: one.used)
 
 
 class Attic:
@@ -103,17 +105,26 @@ class Attic:
         """Whether the disk is what hinders it: it may take more later."""
         return self._cellar is not None and self._cellar.busy
 
-    def takes(self, scope: Scope, size: int) -> bool:
-        """Whether there is room for `size` bytes more, and nothing is lost for them."""
+    def takes(self, scope: Scope, tokens: Sequence[int], size: int) -> bool:
+        """Whether `tokens`, of `size` bytes, can be `put` now, and nothing is lost for them. Where that is too much for
+        the disk at once, something goes down ahead."""
         if self._above.size + size <= self.limit:
             return True
         if self._cellar is None:
             return False
-        newcomer = Stored(scope, (), None, used=self._clock + 1)
+        newcomer = Stored(scope, tokens, None, used=self._clock + 1)
         newcomer.size = size
-        down = self._above.leaving(newcomer) if size <= self.limit else [newcomer]
-        fits = self._below.size + sum(one.size for one in down) <= self._below.limit
-        return fits and self._cellar.takes((one.scope.tenant, one.size) for one in down)
+        instead = self._beginnings(newcomer)
+        above = [one for one in instead if one.jar is None]
+        down = self._above.leaving(newcomer, above) if size <= self.limit else [newcomer]
+        below = self._below.size - sum(one.size for one in instead if one.jar is not None)
+        if below + sum(one.size for one in down) > self._below.limit:
+            return False
+        if self._cellar.takes((one.scope.tenant, one.size) for one in down):
+            return True
+        if down[0] is not newcomer and self._cellar.takes([(down[0].scope.tenant, down[0].size)]):
+            self._carry_down(down[0])
+        return False
 
     def put(self, stored: Stored) -> None:
         """Store a sequence, in place of those that are a beginning of it; give up old ones where room is short."""
@@ -122,9 +133,8 @@ class Attic:
         self._sweep()
         if stored.size > self.limit and not self._bottle(stored):
             return
-        for other in list(self._stored.get(stored.scope, ())):
-            if other.tokens == stored.tokens[: len(other.tokens)]:
-                self._remove(other)
+        for other in self._beginnings(stored):
+            self._remove(other)
         self.touch(stored)
         self._stored.setdefault(stored.scope, []).append(stored)
         (self._above if stored.jar is None else self._below).add(stored)
@@ -148,6 +158,11 @@ class Attic:
         """`stored` was of use."""
         self._clock += 1
         stored.used = self._clock
+
+    def rest(self) -> None:
+        """Nobody waits: what was read for somebody is not needed any more."""
+        if self._cellar is not None:
+            self._cellar.rest()
 
     def fetch(self, stored: Stored) -> bool:
         """Whether `take` need not wait for the disk. If it must, `stored` is being read soon."""
@@ -179,6 +194,11 @@ class Attic:
         """Leave nothing on the disk. It is of no use afterwards."""
         if self._cellar is not None:
             self._cellar.close()
+
+    def _beginnings(self, stored: Stored) -> list[Stored]:
+        """What `stored` takes the place of."""
+        there = self._stored.get(stored.scope, ())
+        return [other for other in there if other.tokens == stored.tokens[: len(other.tokens)]]
 
     def _sweep(self) -> None:
         """Give up what the cellar could not write."""

@@ -18,8 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +66,22 @@ class Jar:
     """Whether it counts among what waits for the disk."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ahead:
     """What is read before it is taken."""
 
     jar: Jar
-    read: Future[Saved | None]
+    key: AESGCM
+    done: threading.Event = field(default_factory=threading.Event)
+    data: Saved | None = None
+    dropped: bool = False
+    """Whether it is not wanted any more."""
     in_the_way: float = 0.0
     """When (`time.monotonic`) it was read, and something else would have been; 0: not yet."""
 
     def is_left(self) -> bool:
         """Whether nobody seems to take it, though something else is waited for."""
-        if not self.read.done():
+        if not self.done.is_set():
             return False
         self.in_the_way = self.in_the_way or time.monotonic()
         return time.monotonic() - self.in_the_way > _HELD
@@ -100,7 +103,7 @@ class Cellar:
         self._failed_at = -_PAUSE
         self._closing = False
         self._ahead: _Ahead | None = None
-        self._reader = ThreadPoolExecutor(1, "llama-cellar-reader")
+        self._wanted: queue.SimpleQueue[_Ahead | None] = queue.SimpleQueue()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock", timeout=_PATIENCE):
@@ -116,6 +119,8 @@ class Cellar:
             ) from error
         self._writer = threading.Thread(target=self._work, name="llama-cellar", daemon=True)
         self._writer.start()
+        self._reader = threading.Thread(target=self._read_ahead, name="llama-cellar-reader", daemon=True)
+        self._reader.start()
 
     @property
     def busy(self) -> bool:
@@ -154,10 +159,17 @@ class Cellar:
             return True
         ahead = self._ahead
         if ahead is not None and ahead.jar is jar:
-            return ahead.read.done()
+            return ahead.done.is_set()
         if ahead is None or ahead.is_left():
-            self._ahead = _Ahead(jar, self._reader.submit(_read, jar, self._keys[jar.tenant]))
+            self._ahead = _Ahead(jar, self._keys[jar.tenant])
+            self._wanted.put(self._ahead)
         return False
+
+    def rest(self) -> None:
+        """Nobody waits for what is read: it need not be held."""
+        if self._ahead is not None:
+            self._ahead.dropped = True
+            self._ahead = None
 
     def take(self, jar: Jar) -> Saved | None:
         """What was stored; None where it cannot be had any more."""
@@ -165,14 +177,15 @@ class Cellar:
             return data
         if self._ahead is not None and self._ahead.jar is jar:
             ahead, self._ahead = self._ahead, None
-            return ahead.read.result()
-        return _read(jar, self._keys[jar.tenant])
+            ahead.done.wait()
+            return ahead.data
+        return self._read(jar, self._keys[jar.tenant])
 
     def drop(self, jar: Jar) -> None:
         """Nobody wants it any more: it is removed soon."""
         jar.gone, jar.data = True, None
         if self._ahead is not None and self._ahead.jar is jar:
-            self._ahead = None
+            self.rest()
         self._orders.put(jar)
 
     def forget(self, tenant: str) -> None:
@@ -183,12 +196,38 @@ class Cellar:
         """Remove everything."""
         self._closing = True
         self._keys.clear()
-        self._ahead = None
-        self._reader.shutdown()
+        self.rest()
+        self._wanted.put(None)
         self._orders.put(None)
         self._writer.join(_PATIENCE)
+        self._reader.join(_PATIENCE)
         self._alive.release()
         _remove_all(self._folder)
+
+    # The reader's thread
+
+    def _read_ahead(self) -> None:
+        while (ahead := self._wanted.get()) is not None:
+            ahead.data = self._read(ahead.jar, ahead.key, ahead)
+            ahead.done.set()
+            del ahead  # nothing is held while the thread waits for the next
+
+    def _read(self, jar: Jar, key: AESGCM, ahead: _Ahead | None = None) -> Saved | None:
+        """What lies in the file of `jar`; None where that is lost, or given up meanwhile."""
+        try:
+            read = np.empty(jar.size, np.uint8)
+            with jar.path.open("rb", buffering=0) as file:
+                for nonce, start, end in _pieces(jar):
+                    if jar.gone or self._closing or (ahead is not None and ahead.dropped):
+                        return None
+                    piece = key.decrypt(nonce, file.read(end - start + _TAG), None)
+                    read[start:end] = np.frombuffer(piece, np.uint8)
+        except (OSError, InvalidTag, ValueError, MemoryError) as error:
+            if not jar.gone:
+                why = error or type(error).__name__
+                log.warning("what was kept of a prompt is lost, and will be computed: %s", why)
+            return None
+        return read
 
     # The writer's thread
 
@@ -229,21 +268,6 @@ class Cellar:
                 encrypted = memoryview(key.encrypt(nonce, data[start:end].data, None))
                 while encrypted:
                     encrypted = encrypted[file.write(encrypted) :]
-
-
-def _read(jar: Jar, key: AESGCM) -> Saved | None:
-    """What lies in the file of `jar`; None where that is lost."""
-    try:
-        read = np.empty(jar.size, np.uint8)
-        with jar.path.open("rb", buffering=0) as file:
-            for nonce, start, end in _pieces(jar):
-                piece = key.decrypt(nonce, file.read(end - start + _TAG), None)
-                read[start:end] = np.frombuffer(piece, np.uint8)
-    except (OSError, InvalidTag, ValueError, MemoryError) as error:
-        if not jar.gone:
-            log.warning("what was kept of a prompt is lost, and will be computed: %s", error or type(error).__name__)
-        return None
-    return read
 
 
 def _pieces(jar: Jar) -> Iterator[tuple[bytes, int, int]]:

@@ -130,6 +130,7 @@ class Crew(Generic[R, E]):
         their next token.
         """
         if not self._waiting:
+            self.machine.memory.rest()
             return
         until = time.perf_counter() + _SEATING
         while heads := list(self._waiting.heads()):

@@ -114,7 +114,7 @@ class Memory:
         the same for every tenant.
 
         It waits for room, or for another reply of the same scope that is just computing the same beginning; a `patient`
-        one also for the disk, so that others need not.
+        one also for the disk, so that the replies that run need not.
         """
         useful = prompt[:-1]  # the last token is computed in any case, for its logits
         source, length = self._source(scope, useful)
@@ -223,6 +223,10 @@ class Memory:
                 self.untidy_at = leaves
                 return
             self._evict(kept)
+
+    def rest(self) -> None:
+        """Nobody waits for a seat."""
+        self._attic.rest()
 
     def lend(self, seat: Seat, count: int, tokens: int) -> list[int]:
         """`count` empty sequences for a fork that computes `tokens`; fewer, even none, where room is short."""
@@ -348,7 +352,7 @@ class Memory:
 
     def _attic_takes(self, kept: Kept) -> bool:
         """Whether the attic has room for `kept` beside all that lies there."""
-        return self._attic.takes(kept.scope, self._context.size_of(kept.number))
+        return self._attic.takes(kept.scope, kept.tokens, self._context.size_of(kept.number))
 
     def _distance(self, number: int) -> int:
         """How far room `number` is from those of the replies that run; 0 between them."""
