@@ -71,8 +71,8 @@ class Chooser:
         if opening and lead:
             same = next(at for at, pair in enumerate(zip(opening, lead, strict=False)) if pair[0] != pair[1])
             self._push(lead[:same])
-            row = log_softmax((yield from self._track.logits()))
-            if math.exp(float(row[opening[same]])) * self._choices.call > math.exp(float(row[lead[same]])):
+            row, weight = log_softmax((yield from self._track.logits())), max(self._weights)
+            if math.exp(float(row[opening[same]])) * self._choices.call > math.exp(float(row[lead[same]])) * weight:
                 return Chosen((), True, 0, same)
             self._push(lead[same:])
         elif opening and (yield from self._prefers_call(root, opening[0])):

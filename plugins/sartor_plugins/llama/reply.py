@@ -123,9 +123,10 @@ class Voice:
         self.form = form
         self.size = size
         self.thought_tokens = template.thoughts.tokens(vocabulary)
+        self.last_tokens = template.thoughts.last(vocabulary)
         self._method = method
         self._thinks = thinks
-        self._public: dict[tuple[str, str], tuple[list[int], float]] = {}
+        self._public: dict[tuple[str, str, bool], tuple[list[int], float]] = {}
         """The beginnings that public texts make, and when (`time.monotonic`) that was found out."""
 
     def plan(self, request: Request) -> Plan:
@@ -150,7 +151,7 @@ class Voice:
             uncut=at_most * (max(chosen) + 1) if texts else 0,
             branches=sum(chosen) if request.options or self._method != "trie" else 0,
             drafts=not texts,
-            public=self._shared(request, prompt) if request.public and not request.adapter else 0,
+            public=self._shared(request, prompt, thinks) if request.public and not request.adapter else 0,
         )
 
     def reply(self, request: Request, track: Track) -> Generator[Said | Need, None, None]:
@@ -191,10 +192,10 @@ class Voice:
             begun, opening = True, opening[chosen.opened :]
         return (yield from _Writer(self, request, track, opening if begun else []).write())
 
-    def _shared(self, request: Request, prompt: Sequence[int]) -> int:
+    def _shared(self, request: Request, prompt: Sequence[int], thinks: bool) -> int:
         """How many tokens at the start of `prompt` are the same for every tenant: all of the beginning that its public
         text makes, or none."""
-        text, now = (request.lines[0].role, request.public), time.monotonic()
+        text, now = (request.lines[0].role, request.public, thinks), time.monotonic()
         beginning, made = self._public.get(text, ([], -math.inf))
         if (not beginning or prompt[: len(beginning)] != beginning) and now - made > _STALE:
             beginning = self._beginning(*text)
@@ -205,18 +206,25 @@ class Voice:
         same = prompt[: len(beginning)] == beginning
         return len(beginning) if same and len(beginning) >= _LEAST_PUBLIC else 0
 
-    def thoughts(self, track: Track) -> Thoughts:
+    def thoughts(self, request: Request, track: Track) -> Thoughts:
         """For the reply of `track`, which has not begun."""
-        tail = (*track.past, *track.pending)[-_TAIL:]
-        shown = b"".join(self.vocabulary.bytes(token, special=True) for token in tail).decode("utf-8", "replace")
-        return Thoughts(self.template.thoughts, self.template.thoughts.begun(shown))
+        marks, tail = self.template.thoughts, ""
+        if marks.channels or self.template.begins_thoughts:
+            tokens = (*track.past, *track.pending)[-_TAIL:]
+            tail = b"".join(self.vocabulary.bytes(token, special=True) for token in tokens).decode("utf-8", "replace")
+        thoughts = Thoughts(marks, tail, calls=bool(request.tools))
+        if request.grammar:
+            thoughts.finish()
+        return thoughts
 
-    def _beginning(self, role: str, text: str) -> list[int]:
+    def _beginning(self, role: str, text: str, thinks: bool) -> list[int]:
         """The tokens that a prompt begins with whose first line does with `text`, whatever follows; none where the
         template renders no such prompt. They are made without anything of a tenant."""
         try:
             made = [
-                self.vocabulary.encode(self.template.render([Line(role, f"{text}{end}"), Line("user", end)]))
+                self.vocabulary.encode(
+                    self.template.render([Line(role, f"{text}{end}"), Line("user", end)], thinks=thinks)
+                )
                 for end in _ENDS
             ]
         except ModelError:
@@ -261,8 +269,9 @@ class _Writer:
             for mark in self._form.marks
             if request.tools and (token := voice.vocabulary.special.get(mark)) is not None
         }
-        self._thoughts = voice.thoughts(track)
+        self._thoughts = voice.thoughts(request, track)
         self._thought_tokens = voice.thought_tokens
+        self._last_tokens = voice.last_tokens
         self._tail = ""
         self._called = False
 
@@ -280,7 +289,8 @@ class _Writer:
                 self._begin_call()
             while count < self._request.max_tokens and self._track.room > 0:
                 token = self._sampler.pick((yield from self._track.logits()), self._grammar)
-                if token in self._vocabulary.ends:
+                said_all = token in self._last_tokens and (self._thoughts.over or self._thoughts.final)
+                if token in self._vocabulary.ends or said_all:
                     reason = "stop"
                     break
                 self._track.push((token,))
@@ -312,7 +322,10 @@ class _Writer:
 
     def _rest(self) -> list[Event]:
         said = self._thoughts.feed(self._decoder.decode(b"", True)) + self._thoughts.finish()
-        events = self._seen(self._tail + said)
+        events, stopped = self._until_stop(said)
+        if stopped:
+            return events
+        events += self._seen(self._tail)
         if self._scanner is not None:
             more = self._scanner.finish()
             self._called = self._called or any(not isinstance(event, Text) for event in more)
@@ -320,7 +333,7 @@ class _Writer:
         return events
 
     def _seen(self, text: str) -> list[Event]:
-        if self._scanner is None:
+        if self._scanner is None or (self._thoughts.final and self._scanner.body is None):
             return [Text(text)] if text else []
         events = self._scanner.feed(text) if text else []
         self._called = self._called or any(not isinstance(event, Text) for event in events)

@@ -100,7 +100,7 @@ def load(settings: LlamaSettings, directory: Path) -> Runtime:
         template = ChatTemplate(
             source, start=vocabulary.start, end=vocabulary.end, spell=form.spell, example=form.example
         )
-        vocabulary.reserve(source, *form.marks, *template.thoughts.texts)
+        vocabulary.reserve(source, *form.marks)
         context = Context(weights, _sizes(settings, weights, size))
         made.callback(context.close)
         memory = _memory(settings, directory, weights, context)

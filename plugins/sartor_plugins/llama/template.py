@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -76,6 +77,15 @@ class ChatTemplate:
         self.thoughts = marks_of(source)
         """How the model marks what it thinks."""
         self._knows_tools = "tools" in meta.find_undeclared_variables(self._sandbox.parse(source))
+
+    @functools.cached_property
+    def begins_thoughts(self) -> bool:
+        """Whether a prompt may end in a thought that the template has begun."""
+        try:
+            pieces = self.render([Line("user", "Hi")], thinks=True)
+        except ModelError:
+            return False
+        return self.thoughts.begun(pieces[-1].text) is not None
 
     def render(
         self, lines: Sequence[Line], tools: Sequence[JSONValue] = (), *, thinks: bool = False, calls: bool = True

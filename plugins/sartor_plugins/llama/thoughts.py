@@ -3,13 +3,16 @@
 Models mark it in a few ways, which their chat templates show. Some templates begin a thought for the model; where it
 is not to think, that thought is ended at once, as the templates that can be told not to do themselves. What a model
 thinks all the same, or is allowed to, is left out of the reply while it streams.
+
+gpt-oss speaks in channels, each message with a header: https://cookbook.openai.com/articles/openai-harmony
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sartor_plugins.llama.toolcalls import held_back
 from sartor_plugins.llama.vocabulary import Vocabulary
 
 __all__ = ["ThoughtMarks", "Thoughts", "marks_of"]
@@ -21,26 +24,26 @@ _TAGS = (
     ("<mm:think>", "</mm:think>"),  # MiniMax M3
     ("<|START_THINKING|>", "<|END_THINKING|>"),  # Cohere
     ("<|channel>thought", "<channel|>"),  # Gemma 4
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
 )
-_FINAL = "<|channel|>final<|message|>"
-"""Harmony, the format of gpt-oss: what follows is said. https://cookbook.openai.com/articles/openai-harmony"""
-_ROLE = "<|start|>assistant"
-_CHANNELS = (("<|channel|>analysis<|message|>", "<|end|>"), ("<|channel|>commentary<|message|>", "<|end|>"))
+_ROLE, _CHANNEL, _MESSAGE, _END = "<|start|>assistant", "<|channel|>", "<|message|>", "<|end|>"
+_FINAL = f"{_CHANNEL}final{_MESSAGE}"
+_TO_TOOL = "to=functions."
+_LONGEST_HEADER = 200
+"""Characters."""
+_LONGEST_SPACE = 64
+"""Characters of whitespace that are held back before a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThoughtMarks:
     """How a model marks what it thinks."""
 
-    pairs: Sequence[tuple[str, str]]
+    pairs: Sequence[tuple[str, str]] = ()
     """What begins a thought, and what ends it."""
-    nothing: Sequence[str] = ()
-    """What may stand around thoughts, and is no part of the reply either."""
-
-    @property
-    def texts(self) -> list[str]:
-        """All of them."""
-        return [*(text for pair in self.pairs for text in pair), *self.nothing]
+    channels: bool = False
+    """Whether it speaks in channels, as gpt-oss does."""
 
     def begun(self, prompt: str) -> tuple[str, str] | None:
         """The thought that is open at the end of `prompt`."""
@@ -49,7 +52,7 @@ class ThoughtMarks:
     @property
     def lead(self) -> str:
         """What a model writes before it speaks, where it may call a tool in its place; else empty."""
-        return _FINAL if _FINAL in self.nothing else ""
+        return _FINAL if self.channels else ""
 
     def ending(self, prompt: str, *, calls: bool) -> str:
         """What to add to `prompt`, whose end is the template's own, so that the model replies without thinking first.
@@ -60,77 +63,116 @@ class ThoughtMarks:
 
     def tokens(self, vocabulary: Vocabulary) -> set[int]:
         """The tokens that are shown as text for `Thoughts`, though they are no text."""
-        return {
-            token
-            for spelling, token in vocabulary.special.items()
-            if spelling.strip() and any(spelling in text for text in self.texts)
-        }
+        texts = [text for pair in self.pairs for text in pair]
+        texts += [_ROLE, _CHANNEL, _MESSAGE, _END] if self.channels else []
+        spelled = vocabulary.special.items()
+        return {token for spelling, token in spelled if spelling.strip() and any(spelling in text for text in texts)}
+
+    def last(self, vocabulary: Vocabulary) -> set[int]:
+        """Tokens behind which nothing more is said, though the model could go on."""
+        end = vocabulary.special.get(_END)
+        return {end} if self.channels and end is not None else set()
 
 
 def marks_of(template: str) -> ThoughtMarks:
-    """The marks that a chat template shows; the usual tags in any case."""
-    pairs = [pair for pair in _TAGS[1:] if pair[0] in template or pair[1] in template]
-    if _FINAL not in template:
-        return ThoughtMarks((_TAGS[0], *pairs))
-    return ThoughtMarks((*_CHANNELS, _TAGS[0], *pairs), (_ROLE, _FINAL))
+    """The marks that a chat template shows."""
+    pairs = tuple(pair for pair in _TAGS if pair[0] in template or pair[1] in template)
+    return ThoughtMarks(pairs, channels=_FINAL in template)
 
 
 class Thoughts:
     """Takes a reply piece by piece and gives back what is said: what is thought at its beginning is left out."""
 
-    def __init__(self, marks: ThoughtMarks, begun: tuple[str, str] | None = None) -> None:
-        """`begun`: the thought that the prompt has begun."""
+    def __init__(self, marks: ThoughtMarks, prompt: str = "", *, calls: bool = False) -> None:
+        """`prompt`: the end of it, which the template made; `calls`: whether the reply may call tools."""
+        begun = marks.begun(prompt)
         self._marks = marks
-        self._end = begun[1] if begun else ""
+        self._calls = calls
         self._held = ""
         self._thought = begun is not None
-        self.over = False
-        """Whether all that follows is said."""
+        self._hidden = begun[1] if begun else ""
+        self._said = ""
+        """What ends the thought, or the message that is said; empty: neither has begun."""
+        self.over = not (marks.pairs or marks.channels)
+        """Whether all that follows is said as it comes."""
+        self.final = False
+        """Whether what follows is for the user alone, and no call."""
+        if marks.channels and prompt.endswith(_FINAL):
+            self._begin_message(_FINAL)
 
     def feed(self, text: str) -> str:
         """What is certain to be said after `text`."""
         if self.over:
             return text
         self._held += text
-        while True:
-            if self._end:
-                if not self._leave():
-                    return ""
-            elif (bare := self._held.lstrip()) and not self._enter(bare):
-                return "" if _begins(bare, self._beginnings()) else self.finish()
-            elif not bare:
-                return ""
+        out = ""
+        while self._held and not self.over:
+            before = self._held
+            out += self._go_on()
+            if self._held == before:
+                break
+        return out
 
     def finish(self) -> str:
         """What was held back, and is said after all; the thoughts are over."""
         held, self._held, self.over = self._held, "", True
-        if self._end:
+        if self._hidden:
             return ""
-        return held.lstrip() if self._thought else held
+        return held.lstrip() if self._thought and not self._said else held
 
-    def _leave(self) -> bool:
-        """Go on behind the thought, where its end is there."""
-        before, end, after = self._held.partition(self._end)
-        self._held = after if end else before[-len(self._end) + 1 :]
+    def _go_on(self) -> str:
+        """Go on by one mark, or as far as is certain; returns what is said of it."""
+        if self._hidden:
+            _, end, after = self._held.partition(self._hidden)
+            self._held = after if end else self._held[-len(self._hidden) + 1 :]
+            self._hidden = "" if end else self._hidden
+            return ""
+        if self._said:
+            return self._say()
+        bare = self._held.lstrip()
+        if not bare:
+            return self.finish() if len(self._held) > _LONGEST_SPACE and not self._thought else ""
+        for begin, end in self._beginnings():
+            if bare.startswith(begin):
+                self._held, self._hidden, self._thought = bare[len(begin) :], end, True
+                return ""
+        if self._marks.channels and bare.startswith(_CHANNEL):
+            return self._read_header(bare)
+        waits = any(begin.startswith(bare) for begin, _ in self._beginnings())
+        return "" if waits or (self._marks.channels and _CHANNEL.startswith(bare)) else self.finish()
+
+    def _say(self) -> str:
+        """What is certain of a message."""
+        said, end, after = self._held.partition(self._said)
         if end:
-            self._end = ""
-        return bool(end)
+            self._held, self._said, self.final = after, "", False
+            return said
+        keep = held_back(self._held, [self._said])
+        said, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return said
 
-    def _enter(self, bare: str) -> bool:
-        """Go on behind the mark that `bare` begins with, if it does."""
-        for text, end in self._beginnings():
-            if bare.startswith(text):
-                self._held, self._end, self._thought = bare[len(text) :], end, True
-                return True
-        return False
+    def _read_header(self, bare: str) -> str:
+        header, mark, after = bare.partition(_MESSAGE)
+        if self._calls and _TO_TOOL in header:
+            return self.finish()
+        if mark:
+            self._held = after
+            self._begin_message(header + mark)
+            return ""
+        return self.finish() if len(bare) > _LONGEST_HEADER else ""
 
-    def _beginnings(self) -> Iterable[tuple[str, str]]:
+    def _begin_message(self, header: str) -> None:
+        """Behind a header: what is for the user is said. A commentary without a recipient is."""
+        name = header.removeprefix(_CHANNEL).removesuffix(_MESSAGE)
+        self.final = name.startswith("final")
+        self._thought = True
+        if self.final or (name.startswith("commentary") and "to=" not in name):
+            self._said = _END
+        else:
+            self._hidden = _END
+
+    def _beginnings(self) -> list[tuple[str, str]]:
         """What may stand before the reply, and what ends it; nothing where it is over at once: an end that nothing
         began is no part of the reply either."""
-        yield from self._marks.pairs
-        for text in (*(end for _, end in self._marks.pairs), *self._marks.nothing):
-            yield text, ""
-
-
-def _begins(text: str, beginnings: Iterable[tuple[str, str]]) -> bool:
-    return any(beginning.startswith(text) for beginning, _ in beginnings)
+        alone = [_ROLE, _END] if self._marks.channels else []
+        return [*self._marks.pairs, *((text, "") for text in (*(end for _, end in self._marks.pairs), *alone))]

@@ -26,6 +26,8 @@ TAGS = marks_of("{{ '<think>' }}")
 MISTRAL = marks_of("{{ '[THINK]' + thought + '[/THINK]' }}")
 GEMMA = marks_of("<|channel>thought\n<channel|>")
 CHANNELS = marks_of("<|channel|>final<|message|> <|channel|>commentary")
+NONE = marks_of("<|im_start|>assistant")
+FINAL = "<|channel|>final<|message|>"
 
 TOOL: Any = {
     "type": "function",
@@ -62,9 +64,17 @@ def said(thoughts: Thoughts, pieces: Iterable[str]) -> str:
         (GEMMA, "<|channel>thought\nHm.<channel|>Yes.", "Yes."),
         (CHANNELS, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "Yes."),
         (CHANNELS, "<|channel|>commentary<|message|>Let me look.<|end|><|start|>assistant"
-         "<|channel|>commentary to=functions.hours", "<|channel|>commentary to=functions.hours"),
-        (CHANNELS, "<|channel|>final<|message|>Yes.", "Yes."),
+         "<|channel|>analysis<|message|>Hm.", "Let me look."),
+        (CHANNELS, "<|channel|>commentary to=functions.hours <|constrain|>json<|message|>{}", ""),
+        (CHANNELS, "<|channel|>analysis to=browser.search code<|message|>secret", ""),
+        (CHANNELS, "<|channel|>analysis <|message|>secret<|end|>", ""),
+        (CHANNELS, "<|channel|>final <|constrain|>json<|message|>{}", "{}"),
+        (CHANNELS, f"{FINAL}Yes.", "Yes."),
+        (CHANNELS, f"{FINAL}  Yes.", "  Yes."),
+        (CHANNELS, f"{FINAL}Yes.<|end|><|start|>assistant<|channel|>analysis<|message|>secret", "Yes."),
         (CHANNELS, "Yes.", "Yes."),
+        (NONE, "<think>said</think>", "<think>said</think>"),
+        (TAGS, "\n" * 70, "\n" * 70),
     ],
 )  # fmt: skip
 def test_what_is_said(marks: Any, text: str, expected: str) -> None:
@@ -80,7 +90,7 @@ PARTS = ["<think>", "</think>", "<", "think", ">", "\n", " ", "a", "[THINK]", "[
 @settings(deadline=None)
 def test_how_a_reply_is_cut_does_not_matter(parts: list[str], marks: Any, data: st.DataObject) -> None:
     text = "".join(parts)
-    begun = data.draw(st.sampled_from([None, *marks.pairs]))
+    begun = data.draw(st.sampled_from(["", FINAL, *(begin for begin, _ in marks.pairs)]))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert said(Thoughts(marks, begun), pieces) == said(Thoughts(marks, begun), text)
@@ -93,7 +103,21 @@ def test_nothing_of_a_thought_is_said_and_all_of_the_reply(thought: str, reply: 
     if "</think>" in f"{thought}</think>"[:-1]:
         return
     assert said(Thoughts(TAGS), f"<think>{thought}</think>\n\n{reply}") == reply
-    assert said(Thoughts(TAGS, TAGS.pairs[0]), f"{thought}</think>\n\n{reply}") == reply
+    assert said(Thoughts(TAGS, "<|assistant|>\n<think>\n"), f"{thought}</think>\n\n{reply}") == reply
+
+
+def test_a_call_in_a_channel_is_left_to_who_reads_calls() -> None:
+    call = "<|channel|>commentary to=functions.hours <|constrain|>json<|message|>{}"
+    thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+    assert said(Thoughts(CHANNELS, calls=True), f"{thought}{call}") == call
+    assert said(Thoughts(CHANNELS, calls=True), f"{thought} to=functions.hours") == "to=functions.hours"
+
+
+def test_whitespace_that_stands_alone_is_not_held_for_long() -> None:
+    thoughts = Thoughts(TAGS)
+    assert "".join(thoughts.feed("\n") for _ in range(70)) == "\n" * 70
+    none = Thoughts(NONE)
+    assert [none.feed(char) for char in "\n<think>"] == [*"\n<think>"]
 
 
 LINES = [Line("user", "Hi <think>\n")]
@@ -182,9 +206,9 @@ def replied(runtime: Runtime, script: str, **told: Any) -> tuple[str, list[tuple
 def test_of_channels_only_what_is_for_the_user_is_said(channels: Runtime) -> None:
     thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
     final = "<|channel|>final<|message|>At nine.<|end|>"
-    channels.voice.vocabulary.ends = ()
-    told = {"max_tokens": len(channels.voice.vocabulary.encode([Piece(thought + final, trusted=True)]))}
-    assert replied(channels, thought + final, tools=(TOOL,), **told) == ("At nine.", [], "length")
+    channels.voice.vocabulary.ends = ()  # `<|end|>` does not end a reply of gpt-oss
+    assert replied(channels, f"{thought}{final}<|start|>assistant", tools=(TOOL,)) == ("At nine.", [], "stop")
+    assert replied(channels, f"{final[:-7]}<|end|>", tools=(TOOL,)) == ("At nine.", [], "stop")
 
 
 def test_a_call_in_a_channel_is_a_call(channels: Runtime) -> None:
@@ -216,6 +240,26 @@ def test_a_text_is_chosen_in_its_own_channel(channels: Runtime, channel: str, ca
 
 
 SPELLED = dict(zip("m</think>", "</think>y", strict=True)) | {"\n": "m", "y": "<|end|>"}
+
+
+async def test_what_a_user_writes_begins_no_thought(make: Any, table_model: Callable[..., Path]) -> None:
+    """Though nothing but a line break stands behind it in the prompt."""
+    template = "{# </think> #}{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    model = make(table_model(SPELLED, template=template), temperature=0, max_tokens=20, thinking=True)
+    assert (await model.ainvoke([HumanMessage("What is <think>")])).text == "m</think>y"
+
+
+def test_stop_sequences_count_in_what_was_held_back(channels: Runtime) -> None:
+    text = "Yes.<"
+    assert replied(channels, f"{text}<|end|>", stop=("<",)) == ("Yes.", [], "stop")
+    assert replied(channels, "\n\n<|end|>", stop=("\n\n",)) == ("", [], "stop")
+
+
+def test_prose_about_calls_is_no_call(channels: Runtime) -> None:
+    prose = 'It says to=functions.hours<|message|>{"city": "Rome"} there.'
+    assert replied(channels, f"{FINAL}{prose}<|end|>", tools=(TOOL,)) == (prose, [], "stop")
+    early = 'to=functions.hours<|message|>{"city": "Rome"}'
+    assert replied(channels, f"{FINAL}{early}<|end|>", tools=(TOOL,)) == (early, [], "stop")
 
 
 @pytest.mark.parametrize(("thinking", "expected"), [(True, "y"), (False, "m</think>y")])

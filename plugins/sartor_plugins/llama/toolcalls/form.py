@@ -110,6 +110,8 @@ class CallFormat:
     notation: Notation
     bare: bool = False
     """Whether the opening is the beginning of the call itself, which counts at the start of a reply only."""
+    early: bool = False
+    """Whether the opening counts at the start of a reply only, since it may stand in any text."""
     start: tuple[str, ...] = ()
     """What shows that a call begins, where the opening alone does not; there may be whitespace between the parts."""
     again: str = ""
@@ -134,7 +136,7 @@ class CallFormat:
 
     def starts(self, names: Sequence[str]) -> list[Start]:
         """Everything that begins a call, of this format or the others."""
-        own = Start(self, self.start or (self.opening,), self.bare, tuple(names))
+        own = Start(self, self.start or (self.opening,), self.bare or self.early, tuple(names))
         return [own, *(start for form in self.others for start in form.starts(names))]
 
 
@@ -153,13 +155,13 @@ class Start:
         for number, part in enumerate(self.parts):
             if number or self.early:
                 at = len(text) - len(text[at:].lstrip())
-            if self.early and not number:
+            if self.form.bare and not number:
                 inside = at
             length = _matched(text[at:], part, self.names)
             if length is None or length == NOT_YET:
                 return length
             at += length
-            if not self.early and not number:
+            if not self.form.bare and not number:
                 inside = at
         return inside
 

@@ -81,6 +81,11 @@ class _Messages:
 
 
 _CALLS = CallFormat(f"{_CHANNEL}commentary to=functions.", "", _Messages())
-_OTHERS = (f"{_CHANNEL}analysis to=functions.", " to=functions.", "to=functions.")
+HARMONY = replace(
+    _CALLS,
+    others=(
+        replace(_CALLS, opening=f"{_CHANNEL}analysis to=functions."),
+        replace(_CALLS, opening="to=functions.", early=True),
+    ),
+)
 """The name may stand before the channel, too."""
-HARMONY = replace(_CALLS, others=tuple(replace(_CALLS, opening=opening) for opening in _OTHERS))

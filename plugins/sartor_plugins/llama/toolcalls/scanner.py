@@ -9,6 +9,8 @@ from sartor_plugins.llama.toolcalls.form import NOT_YET, CallFormat, Progress, h
 
 __all__ = ["CallScanner"]
 
+_THOUGHT = "</think>"
+"""After it a reply begins anew."""
 _LONGEST = 400
 """Characters that are held back at most: nothing that begins a call is longer."""
 
@@ -29,6 +31,7 @@ class CallScanner:
         self._anywhere = frozenset(start.parts[0][0] for start in self._starts if not start.early)
         self._out: list[Event] = []
         self._held = ""
+        self._said = ""
         self._first = True
         self._quiet = False
         self._body: str | None = None
@@ -110,7 +113,8 @@ class CallScanner:
     def _say(self, text: str) -> None:
         if text:
             self._out.append(Text(text))
-            self._first = self._first and text.isspace()
+            self._said = (self._said + text)[-len(_THOUGHT) :]
+            self._first = (self._first and text.isspace()) or self._said == _THOUGHT
 
     def _enter(self, form: CallFormat, said: str) -> None:
         self.form = form
