@@ -192,7 +192,7 @@ class Voice:
             begun, opening = True, opening[chosen.opened :]
         return (yield from _Writer(self, request, track, opening if begun else []).write())
 
-    def _shared(self, request: Request, prompt: Sequence[int], thinks: bool) -> int:
+    def _shared(self, request: Request, prompt: Sequence[int], thinks: bool = False) -> int:
         """How many tokens at the start of `prompt` are the same for every tenant: all of the beginning that its public
         text makes, or none."""
         text, now = (request.lines[0].role, request.public, thinks), time.monotonic()
@@ -217,7 +217,7 @@ class Voice:
             thoughts.finish()
         return thoughts
 
-    def _beginning(self, role: str, text: str, thinks: bool) -> list[int]:
+    def _beginning(self, role: str, text: str, thinks: bool = False) -> list[int]:
         """The tokens that a prompt begins with whose first line does with `text`, whatever follows; none where the
         template renders no such prompt. They are made without anything of a tenant."""
         try:

@@ -138,6 +138,20 @@ async def test_what_begins_like_a_longer_public_text_profits_from_it(make: Make,
     assert len(stored(model)) == 1
 
 
+async def test_a_template_that_begins_with_whether_to_think_shares_both_ways(
+    make: Make, random_model: Path, tmp_path: Path
+) -> None:
+    template = tmp_path / "told.jinja"
+    each = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}{{ '<|assistant|>\n' }}"
+    template.write_text(f"Thinking {{{{ 'on' if enable_thinking else 'off' }}}}. {each}")
+    model = make(random_model, max_tokens=2, template=str(template), thinking=True)
+    for grammar in ("", 'root ::= "a"'):  # a reply that must fit one is not thought about
+        more = {"grammar": grammar} if grammar else {}
+        first = await model.ainvoke(prompt("We are Acme."), cache_scope="acme", **more)
+        other = await model.ainvoke(prompt("We are Larkfield."), cache_scope="larkfield", **more)
+        assert cached(first) < len(RULES) // 2 < cached(other)
+
+
 async def test_without_ordinary_memory_for_it_nothing_is_stored(make: Make, random_model: Path) -> None:
     model = make(random_model, max_tokens=2, spill=0)
     for tenant in ("acme", "larkfield"):

@@ -75,6 +75,8 @@ COSTLY = {
     "a long source": "x" * 60_000,
     "many nodes": "{{ a }}" * 7_000,
     "a chain": "{{ a" + "<a" * 20_000 + " }}",
+    "deep JSON": "{{ ('[' * 9000) | from_json }}",
+    "much JSON": growing("{% set ns.s = [ns.s, (ns.s | tojson) | from_json] %}", "[1]"),
     "files": "{% include '/etc/passwd' %}",
     "the filter attr": "{{ '' | attr('__class__') }}",
 }
@@ -130,6 +132,8 @@ def test_nothing_is_computed_while_a_template_is_read() -> None:
         ("{{ 'ab'[::-1] }}{{ 7 // 2 }}{{ 7 % 4 }}{{ 2 ** 3 }}{{ 'ab' * 2 }}{{ -1 }}", "ba338abab-1"),
         ("{{ strftime_now('%Y') | length }}", "4"),
         ("{{ nothing }}{{ messages.more is defined }}", "False"),
+        ("{% for m in messages[:2] %}{% generation %}{{ loop.index }}{% endgeneration %},{% endfor %}", "1,2,"),
+        ("{{ ('{\"a\": [1, null]}' | from_json).a }}{{ '\"x\"' | from_json }}", "[1, None]x"),
     ],
 )  # fmt: skip
 def test_what_templates_need_works(source: str, said: str) -> None:

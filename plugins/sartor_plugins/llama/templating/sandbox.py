@@ -261,7 +261,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _from_json(text: object) -> Any:
-    return json.loads(str(text))
+    try:
+        return json.loads(str(text))
+    except RecursionError as error:
+        raise TemplateRefused("it reads JSON that is too deep") from error
 
 
 def _small(value: object, most: int) -> bool:
