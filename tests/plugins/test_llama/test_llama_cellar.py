@@ -478,9 +478,10 @@ async def test_a_conversation_comes_back_from_the_disk_and_changes_no_reply(
     assert not files(tmp_path)
 
 
-async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Path, tmp_path: Path) -> None:
+async def spilled(make: Make, path: Path, folder: Path) -> tuple[Any, list[list[HumanMessage]], list[AIMessage]]:
+    """A model that was asked by twelve tenants, the first of which lie on the disk; what they asked and were told."""
     model = make(
-        random_model,
+        path,
         max_tokens=6,
         temperature=0,
         parallel=2,
@@ -488,14 +489,19 @@ async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Pa
         context=512,
         spill=1,
         spill_disk=64,
-        spill_folder=str(tmp_path),
+        spill_folder=str(folder),
     )
     asked = [[HumanMessage(f"{number} " + "word " * 60)] for number in range(12)]
     said = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
     end = time.monotonic() + 30
-    while len(files(tmp_path)) < 3:
+    while len(files(folder)) < 3:
         assert time.monotonic() < end
         await asyncio.sleep(0.05)
+    return model, asked, said
+
+
+async def test_what_is_lost_on_the_disk_is_computed(make: Make, random_model: Path, tmp_path: Path) -> None:
+    model, asked, said = await spilled(make, random_model, tmp_path)
     for file in files(tmp_path):
         file.write_bytes(b"spoilt")
     again = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
@@ -590,23 +596,7 @@ def test_what_is_taken_before_it_is_read_ahead_is_waited_for(cellar: Cellar, hel
 async def test_replies_go_on_while_something_is_read_back(
     make: Make, random_model: Path, tmp_path: Path, held: Held
 ) -> None:
-    model = make(
-        random_model,
-        max_tokens=6,
-        temperature=0,
-        parallel=2,
-        rooms=3,
-        context=512,
-        spill=1,
-        spill_disk=64,
-        spill_folder=str(tmp_path),
-    )
-    asked = [[HumanMessage(f"{number} " + "word " * 60)] for number in range(12)]
-    said = [await model.ainvoke(messages, cache_scope=f"tenant{number}") for number, messages in enumerate(asked)]
-    end = time.monotonic() + 30
-    while len(files(tmp_path)) < 3:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
+    model, asked, said = await spilled(make, random_model, tmp_path)
     wanted = {"cache_scope": "busy", "max_tokens": 400, "grammar": 'root ::= "a"{2000}'}
     stream = model.astream([HumanMessage("On and on.")], **wanted)
     await anext(stream)
