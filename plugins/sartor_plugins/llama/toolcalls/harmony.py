@@ -28,24 +28,16 @@ _CALL = re.compile(
 )
 
 
-class _Progress:
+class _Progress(Balance):
     """Brackets count behind the head."""
 
     def __init__(self) -> None:
-        self._balance = Balance('"')
+        super().__init__('"')
         self._head: str | None = ""
-
-    @property
-    def quoted(self) -> bool:
-        return self._balance.quoted
-
-    @property
-    def whole(self) -> bool:
-        return self._balance.whole
 
     def take(self, char: str) -> None:
         if self._head is None:
-            self._balance.take(char)
+            super().take(char)
             return
         self._head = (self._head + char)[-len(_MESSAGE) :]
         if self._head == _MESSAGE:

@@ -23,24 +23,16 @@ _LONGEST = 200
 _CALL = re.compile(r"\s*([^\s\[\]{}]+)\s*(?:\[CALL_ID\]\s*\w*\s*)?\[ARGS\](.*)", re.DOTALL)
 
 
-class _NamedProgress:
+class _NamedProgress(Balance):
     """Brackets count from the arguments on; before them, only a list's or an object's own do."""
 
     def __init__(self) -> None:
-        self._balance = Balance('"')
+        super().__init__('"')
         self._head: str | None = ""
-
-    @property
-    def quoted(self) -> bool:
-        return self._balance.quoted
-
-    @property
-    def whole(self) -> bool:
-        return self._balance.whole
 
     def take(self, char: str) -> None:
         if self._head is None:
-            self._balance.take(char)
+            super().take(char)
             return
         self._head = (self._head + char).lstrip()[-_LONGEST:]
         if self._head.endswith(_ARGS):
@@ -48,7 +40,7 @@ class _NamedProgress:
         elif self._head[:1] == "{" or (self._head[:1] == "[" and not _ID.startswith(self._head[: len(_ID)])):
             head, self._head = self._head, None
             for each in head:
-                self._balance.take(each)
+                super().take(each)
 
 
 @dataclass(frozen=True, slots=True)
